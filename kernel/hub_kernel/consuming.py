@@ -1,0 +1,314 @@
+"""The consumer: hears one source, and applies each event's effect exactly once in its own database.
+
+Per partition and page, in one transaction: the cursor's row is locked, the effects are made, the last
+version of each stream and the cursor are written. Version at most the last: a repeat, dropped. The next:
+applied. Beyond the next: a gap, parked. An event that fails parks its own stream; the others flow on.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from itertools import groupby
+from typing import Final
+
+import asyncpg
+import structlog
+
+from hub_kernel import metrics
+from hub_kernel.clock import Clock
+from hub_kernel.database import Connection
+from hub_kernel.errors import BUS_VERDICT, HubError, Unavailable, kind_of
+from hub_kernel.failpoints import failpoint
+from hub_kernel.inbox import Inbox, ParkedEvent
+from hub_kernel.ports import Bus, Message, Subscription
+from hub_kernel.telemetry import processing
+from hub_schemas.envelope import RecordedEvent, from_cloudevent
+
+_log = structlog.get_logger(__name__)
+
+Handler = Callable[[Connection, RecordedEvent], Awaitable[None]]
+"""Makes one event's effect in the transaction given. May be called again after a rollback."""
+
+PAGE_MESSAGES: Final = 200
+WAIT_SECONDS: Final = 5.0
+INLINE_RETRY_SECONDS: Final = (0.05, 0.2, 0.8)
+PARKED_RETRY_SECONDS: Final = (5, 30, 120, 600)
+OUTAGE_PAUSE_SECONDS: Final = 0.5
+HOUSEKEEPING_SECONDS: Final = 2.0
+
+_OUTAGE: Final = (
+    OSError,
+    TimeoutError,
+    asyncpg.InterfaceError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InsufficientResourcesError,
+)
+"""Our own database is away: wait for it, however long; parking could not be written either."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Heard:
+    """A message and the event in it; ``None`` when it cannot be read."""
+
+    message: Message
+    event: RecordedEvent | None
+
+    @property
+    def stream_id(self) -> str:
+        if self.event is not None:
+            return self.event.stream_id
+        return f"unreadable-{self.message.partition}-{self.message.offset}"
+
+    @property
+    def version(self) -> int:
+        return 1 if self.event is None else self.event.version
+
+
+class Consumer:
+    """Applies the facts of one source through one handler."""
+
+    def __init__(
+        self,
+        name: str,
+        source: str,
+        *,
+        schema: str,
+        pool: asyncpg.Pool,
+        bus: Bus,
+        handler: Handler,
+        clock: Clock,
+    ) -> None:
+        self.name, self.source = name, source
+        self._pool, self._bus, self._handler, self._clock = pool, bus, handler, clock
+        self._inbox = Inbox(schema, name, source)
+        self._subscription: Subscription | None = None
+        self._idle_saved = 0.0
+
+    async def run(self) -> None:
+        """Consume until cancelled. What is under way when cancelled is rolled back and comes again."""
+        subscription = self._subscription = await self._bus.subscribe(self.name, self.source)
+        try:
+            async with self._pool.acquire() as connection:
+                subscription.seek(await self._inbox.cursors(connection))
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._housekeeping())
+                while True:
+                    await self._next_page(subscription)
+        finally:
+            await subscription.close()
+
+    async def redrive(self, stream_id: str | None = None) -> int:
+        """Try parked events again now, in order, one stream or all. Returns how many were applied."""
+        async with self._pool.acquire() as connection:
+            streams = await self._inbox.parked_streams(connection, None)
+        wanted = [pair for pair in streams if stream_id in (None, pair[0])]
+        return sum([await self._drain(stream, partition) for stream, partition in wanted])
+
+    async def _next_page(self, subscription: Subscription) -> None:
+        try:
+            page = await subscription.fetch(PAGE_MESSAGES, WAIT_SECONDS)
+        except Unavailable:
+            await asyncio.sleep(OUTAGE_PAUSE_SECONDS)
+            return
+        lanes = groupby(sorted(page.messages, key=lambda m: m.partition), key=lambda m: m.partition)
+        await asyncio.gather(
+            *(self._lane(partition, list(messages), page.through[partition]) for partition, messages in lanes)
+        )
+        await self._save_idle(page.through)
+
+    async def _save_idle(self, through: Mapping[int, int]) -> None:
+        """Write down, now and then, that quiet partitions were read too, so that a restart need not."""
+        now = asyncio.get_running_loop().time()
+        if now - self._idle_saved < HOUSEKEEPING_SECONDS:
+            return
+        self._idle_saved = now
+        with contextlib.suppress(*_OUTAGE):
+            async with self._pool.acquire() as connection:
+                await self._inbox.advance(connection, through)
+
+    async def _lane(self, partition: int, messages: Sequence[Message], through: int) -> None:
+        """Apply one partition's messages: together if all goes well, otherwise one by one."""
+        heard = [_Heard(message, _read(message)) for message in messages]
+        if len(heard) > 1:
+            try:
+                await self._apply(partition, heard, through)
+            except Exception as error:  # noqa: BLE001  one by one finds the one at fault and names it
+                _log.debug("consumer.batch_split", consumer=self.name, error=type(error).__name__)
+            else:
+                return
+        for one in heard:
+            await self._apply_or_park(partition, one)
+
+    async def _apply_or_park(self, partition: int, heard: _Heard) -> None:
+        pauses = iter(INLINE_RETRY_SECONDS)
+        attempts = 0
+        while True:
+            try:
+                await self._apply(partition, [heard], heard.message.offset)
+            except _OUTAGE as error:
+                _log.warning("consumer.database_away", consumer=self.name, error=type(error).__name__)
+                await asyncio.sleep(OUTAGE_PAUSE_SECONDS)
+            except Exception as error:  # noqa: BLE001  whatever it is, it parks this stream alone
+                attempts += 1
+                pause = next(pauses, None) if _may_pass(error) else None
+                if pause is None:
+                    await self._park(partition, heard, error, attempts)
+                    return
+                await asyncio.sleep(pause)
+            else:
+                return
+
+    async def _apply(self, partition: int, heard: Sequence[_Heard], through: int) -> None:
+        """Make the effects of these messages and move the cursor, all in one transaction."""
+        outcomes: list[str] = []
+        async with self._pool.acquire() as connection, connection.transaction():
+            done = await self._inbox.lock(connection, partition)
+            fresh = [one for one in heard if one.message.offset > done]
+            streams = list({one.stream_id for one in fresh})
+            versions = await self._inbox.last_versions(connection, streams)
+            blocked = await self._inbox.blocked(connection, streams)
+            waiting: list[ParkedEvent] = []
+            applied: dict[str, int] = {}
+            for one in fresh:
+                outcome = _outcome(one, versions.get(one.stream_id, 0), one.stream_id in blocked)
+                outcomes.append(outcome)
+                if outcome == "applied" and one.event is not None:
+                    await self._handle(connection, one.event)
+                    versions[one.stream_id] = applied[one.stream_id] = one.version
+                elif outcome != "repeat":
+                    waiting.append(ParkedEvent(one.message, one.stream_id, one.version, outcome, 0))
+                    blocked.add(one.stream_id)
+            if waiting:
+                await self._inbox.park(connection, waiting, self._clock.now(), None)
+            if applied:
+                await self._inbox.record(connection, applied)
+            await self._inbox.advance(connection, {partition: through})
+            failpoint("cursor.before")
+        failpoint("cursor.after")
+        for outcome in outcomes:
+            metrics.EVENTS_CONSUMED.labels(self.name, self.source, outcome).inc()
+            if outcome not in ("applied", "repeat"):
+                _log.error("consumer.parked", consumer=self.name, source=self.source, reason=outcome)
+
+    async def _handle(self, connection: Connection, event: RecordedEvent) -> None:
+        with processing(self.name, event):
+            failpoint("effect.before")
+            await self._handler(connection, event)
+            failpoint("effect.after")
+
+    async def _park(self, partition: int, heard: _Heard, error: Exception, attempts: int) -> None:
+        reason = _reason(error)
+        parked = ParkedEvent(heard.message, heard.stream_id, heard.version, reason, attempts)
+        while True:
+            try:
+                async with self._pool.acquire() as connection, connection.transaction():
+                    if await self._inbox.lock(connection, partition) < heard.message.offset:
+                        retry_at = self._clock.now() + timedelta(seconds=PARKED_RETRY_SECONDS[0])
+                        next_try = retry_at if _may_pass(error) else None
+                        await self._inbox.park(connection, [parked], self._clock.now(), next_try)
+                        await self._inbox.advance(connection, {partition: heard.message.offset})
+            except _OUTAGE:
+                await asyncio.sleep(OUTAGE_PAUSE_SECONDS)
+            else:
+                break
+        metrics.EVENTS_CONSUMED.labels(self.name, self.source, "parked").inc()
+        _log.error(
+            "consumer.parked",
+            consumer=self.name,
+            source=self.source,
+            reason=reason,
+            stream_id=heard.stream_id,
+        )
+
+    async def _drain(self, stream_id: str, partition: int) -> int:
+        """Apply a stream's parked chain in order until it is empty or an event fails again."""
+        applied = 0
+        while True:
+            event: ParkedEvent | None = None
+            try:
+                async with self._pool.acquire() as connection, connection.transaction():
+                    await self._inbox.lock(connection, partition)
+                    event = await self._inbox.first_parked(connection, stream_id)
+                    if event is None:
+                        return applied
+                    await self._apply_parked(connection, event)
+            except _OUTAGE:
+                return applied
+            except Exception as error:  # noqa: BLE001  it stays parked, with the new reason
+                if event is not None:
+                    await self._postpone(event, error)
+                return applied
+            applied += 1
+
+    async def _apply_parked(self, connection: Connection, parked: ParkedEvent) -> None:
+        event = from_cloudevent(parked.message.headers, parked.message.value)
+        versions = await self._inbox.last_versions(connection, [event.stream_id])
+        last = versions.get(event.stream_id, 0)
+        if event.version > last + 1:
+            raise EventMissing
+        if event.version == last + 1:
+            await self._handle(connection, event)
+            await self._inbox.record(connection, {event.stream_id: event.version})
+        await self._inbox.unpark(connection, parked)
+
+    async def _postpone(self, event: ParkedEvent, error: Exception) -> None:
+        pause = PARKED_RETRY_SECONDS[min(event.attempts, len(PARKED_RETRY_SECONDS) - 1)]
+        next_try = self._clock.now() + timedelta(seconds=pause) if _may_pass(error) else None
+        async with self._pool.acquire() as connection:
+            await self._inbox.postpone(connection, event, _reason(error), next_try)
+
+    async def _housekeeping(self) -> None:
+        """Try what is due again, and tell how far behind we are."""
+        while True:
+            with contextlib.suppress(*_OUTAGE):
+                async with self._pool.acquire() as connection:
+                    due = await self._inbox.parked_streams(connection, self._clock.now())
+                    count = await self._inbox.parked_count(connection)
+                for stream_id, partition in due:
+                    await self._drain(stream_id, partition)
+                metrics.PARKED_EVENTS.labels(f"{self.name}:{self.source}").set(count)
+                if self._subscription is not None:
+                    lag = await self._subscription.lag()
+                    metrics.CONSUMER_LAG_EVENTS.labels(self.name, self.source).set(lag.events)
+                    metrics.CONSUMER_LAG_SECONDS.labels(self.name, self.source).set(lag.seconds)
+            await asyncio.sleep(HOUSEKEEPING_SECONDS)
+
+
+class EventMissing(HubError):
+    """An earlier event of this stream never arrived. It is applied as soon as the missing one is."""
+
+    slug = "gap"
+
+
+def _read(message: Message) -> RecordedEvent | None:
+    try:
+        return from_cloudevent(message.headers, message.value)
+    except ValueError:
+        return None
+
+
+def _outcome(heard: _Heard, last_version: int, blocked: bool) -> str:  # noqa: FBT001  a plain fact
+    if heard.event is None:
+        return "unreadable"
+    if heard.version <= last_version:
+        return "repeat"
+    if blocked:
+        return "behind"
+    return "applied" if heard.version == last_version + 1 else "gap"
+
+
+def _may_pass(error: Exception) -> bool:
+    """Whether the same event may succeed later without anybody changing anything."""
+    if isinstance(error, EventMissing):
+        return False
+    if isinstance(error, HubError):
+        return BUS_VERDICT[kind_of(error)] == "retry"
+    return isinstance(error, asyncpg.TransactionRollbackError)
+
+
+def _reason(error: Exception) -> str:
+    """A word for the operator that cannot hold anything of the record: a slug or the error's class."""
+    return error.slug if isinstance(error, HubError) else type(error).__name__

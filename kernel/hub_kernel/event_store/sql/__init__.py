@@ -1,0 +1,1 @@
+"""The store's SQL, one object a file."""

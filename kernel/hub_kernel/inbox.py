@@ -1,0 +1,192 @@
+"""The consumer's record of what it has applied: cursors, last versions, parked events; and its SQL."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from hub_kernel.database import Connection
+from hub_kernel.ports import Message
+
+
+@dataclass(frozen=True, slots=True)
+class ParkedEvent:
+    """One event that waits, in the bytes it came in."""
+
+    message: Message
+    stream_id: str
+    version: int
+    reason: str
+    attempts: int
+
+
+class Inbox:
+    """Reads and writes the consumer tables of one service's schema, always in the caller's transaction."""
+
+    def __init__(self, schema: str, consumer: str, source: str) -> None:
+        self._schema, self._consumer, self._source = schema, consumer, source
+
+    async def cursors(self, connection: Connection) -> dict[int, int]:
+        """How far each partition has been applied."""
+        rows = await connection.fetch(
+            f"SELECT partition, position FROM {self._schema}.consumer_cursors"  # noqa: S608
+            " WHERE consumer = $1 AND source = $2",
+            self._consumer,
+            self._source,
+        )
+        return {row["partition"]: row["position"] for row in rows}
+
+    async def lock(self, connection: Connection, partition: int) -> int:
+        """Take the partition for this transaction and return how far it has been applied."""
+        key = (self._consumer, self._source, partition)
+        locked = f"""SELECT position FROM {self._schema}.consumer_cursors
+                      WHERE consumer = $1 AND source = $2 AND partition = $3 FOR UPDATE"""  # noqa: S608
+        position = await connection.fetchval(locked, *key)
+        if position is None:
+            await connection.execute(
+                f"INSERT INTO {self._schema}.consumer_cursors VALUES ($1, $2, $3, 0) ON CONFLICT DO NOTHING",  # noqa: S608
+                *key,
+            )
+            position = await connection.fetchval(locked, *key)
+        return int(position)
+
+    async def advance(self, connection: Connection, through: Mapping[int, int]) -> None:
+        """Move cursors forward; one that stands further on stays."""
+        await connection.execute(
+            f"""INSERT INTO {self._schema}.consumer_cursors AS c (consumer, source, partition, position)
+                SELECT $1, $2, * FROM unnest($3::int[], $4::bigint[])
+                ON CONFLICT (consumer, source, partition)
+                DO UPDATE SET position = greatest(c.position, excluded.position)""",  # noqa: S608
+            self._consumer,
+            self._source,
+            list(through),
+            list(through.values()),
+        )
+
+    async def last_versions(self, connection: Connection, streams: Sequence[str]) -> dict[str, int]:
+        """The last applied version of each of these streams; absent means none."""
+        rows = await connection.fetch(
+            f"""SELECT stream_id, last_version FROM {self._schema}.inbox
+                 WHERE consumer = $1 AND source = $2 AND stream_id = ANY ($3)""",  # noqa: S608
+            self._consumer,
+            self._source,
+            streams,
+        )
+        return {row["stream_id"]: row["last_version"] for row in rows}
+
+    async def record(self, connection: Connection, versions: Mapping[str, int]) -> None:
+        """Remember the last applied version of these streams."""
+        await connection.execute(
+            f"""INSERT INTO {self._schema}.inbox (consumer, source, stream_id, last_version)
+                SELECT $1, $2, * FROM unnest($3::text[], $4::bigint[])
+                ON CONFLICT (consumer, source, stream_id)
+                DO UPDATE SET last_version = excluded.last_version""",  # noqa: S608
+            self._consumer,
+            self._source,
+            list(versions),
+            list(versions.values()),
+        )
+
+    async def blocked(self, connection: Connection, streams: Sequence[str]) -> set[str]:
+        """Which of these streams have parked events, so that later ones must wait behind them."""
+        rows = await connection.fetch(
+            f"""SELECT DISTINCT stream_id FROM {self._schema}.parked
+                 WHERE consumer = $1 AND source = $2 AND stream_id = ANY ($3)""",  # noqa: S608
+            self._consumer,
+            self._source,
+            streams,
+        )
+        return {row["stream_id"] for row in rows}
+
+    async def park(
+        self,
+        connection: Connection,
+        parked: Iterable[ParkedEvent],
+        at: datetime,
+        next_try_at: datetime | None,
+    ) -> None:
+        """Keep events until they can be applied. An event parked before keeps its place."""
+        await connection.executemany(
+            f"""INSERT INTO {self._schema}.parked
+                VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) ON CONFLICT DO NOTHING""",  # noqa: S608
+            [
+                (
+                    self._consumer,
+                    self._source,
+                    event.stream_id,
+                    event.version,
+                    event.message.partition,
+                    event.message.offset,
+                    [name for name, _ in event.message.headers],
+                    [value for _, value in event.message.headers],
+                    event.message.value,
+                    event.reason,
+                    event.attempts,
+                    at,
+                    next_try_at,
+                )
+                for event in parked
+            ],
+        )
+
+    async def parked_streams(self, connection: Connection, due_at: datetime | None) -> list[tuple[str, int]]:
+        """Streams and partitions that have parked events; with ``due_at``, those to be tried by then."""
+        rows = await connection.fetch(
+            f"""SELECT DISTINCT stream_id, partition FROM {self._schema}.parked
+                 WHERE consumer = $1 AND source = $2 AND ($3::timestamptz IS NULL OR next_try_at <= $3)
+                 ORDER BY stream_id""",  # noqa: S608
+            self._consumer,
+            self._source,
+            due_at,
+        )
+        return [(row["stream_id"], row["partition"]) for row in rows]
+
+    async def first_parked(self, connection: Connection, stream_id: str) -> ParkedEvent | None:
+        """The event at the head of a stream's chain."""
+        row = await connection.fetchrow(
+            f"""SELECT * FROM {self._schema}.parked WHERE consumer = $1 AND source = $2 AND stream_id = $3
+                 ORDER BY version LIMIT 1""",  # noqa: S608
+            self._consumer,
+            self._source,
+            stream_id,
+        )
+        if row is None:
+            return None
+        headers = tuple(zip(row["header_names"], row["header_values"], strict=True))
+        message = Message(self._source, row["partition"], row["position"], headers, row["value"])
+        return ParkedEvent(message, stream_id, row["version"], row["reason"], row["attempts"])
+
+    async def unpark(self, connection: Connection, event: ParkedEvent) -> None:
+        """Take an applied event out of its chain."""
+        await connection.execute(
+            f"""DELETE FROM {self._schema}.parked
+                 WHERE consumer = $1 AND source = $2 AND stream_id = $3 AND version = $4""",  # noqa: S608
+            self._consumer,
+            self._source,
+            event.stream_id,
+            event.version,
+        )
+
+    async def postpone(
+        self, connection: Connection, event: ParkedEvent, reason: str, next_try_at: datetime | None
+    ) -> None:
+        """Count one more failed try; ``None`` means a person must redrive it."""
+        await connection.execute(
+            f"""UPDATE {self._schema}.parked SET attempts = attempts + 1, reason = $5, next_try_at = $6
+                 WHERE consumer = $1 AND source = $2 AND stream_id = $3 AND version = $4""",  # noqa: S608
+            self._consumer,
+            self._source,
+            event.stream_id,
+            event.version,
+            reason,
+            next_try_at,
+        )
+
+    async def parked_count(self, connection: Connection) -> int:
+        """How many events of this consumer and source are parked."""
+        return int(
+            await connection.fetchval(
+                f"SELECT count(*) FROM {self._schema}.parked WHERE consumer = $1 AND source = $2",  # noqa: S608
+                self._consumer,
+                self._source,
+            )
+        )

@@ -1,0 +1,1 @@
+"""The kernel's own schema, ``keyring``, step by step."""

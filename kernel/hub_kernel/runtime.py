@@ -1,0 +1,311 @@
+"""The runtime: brings services up in one process, in order, and down again, in order."""
+
+import asyncio
+import ipaddress
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Final
+
+import asyncpg
+import structlog
+import uvicorn
+from fastapi import APIRouter, Depends, FastAPI
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.responses import JSONResponse, Response
+
+from hub_kernel import failpoints, metrics
+from hub_kernel.access_log import AccessLog
+from hub_kernel.auth import LOCAL_ISSUER, LocalIssuer, Principal, TokenVerifier, read_issuer_keys
+from hub_kernel.clock import Clock, SystemClock
+from hub_kernel.database import open_pool
+from hub_kernel.errors import Forbidden, Unavailable
+from hub_kernel.event_store import EventStore
+from hub_kernel.heads import HeadFile
+from hub_kernel.log_bus import LogBus
+from hub_kernel.migrating import BUS_ROLE, KEYRING_ROLE
+from hub_kernel.ports import Bus
+from hub_kernel.sealing import Keyring, MasterKey
+from hub_kernel.service import Parts, Service, ServiceContext, Worker
+from hub_kernel.settings import Settings
+from hub_kernel.sign_in import SignIn
+from hub_kernel.telemetry import configure_tracing
+from hub_kernel.web import allow, check_every_route_is_closed, create_api
+
+_log = structlog.get_logger(__name__)
+_FIRST_PAUSE_SECONDS: Final = 0.2
+_LONGEST_PAUSE_SECONDS: Final = 10.0
+_BATCH_PATH: Final = "/v1/referrals/batch"
+
+
+class NotBeyondLoopback(Forbidden):
+    """Without an identity provider (HUB_ISSUER and HUB_ISSUER_JWKS_FILE) the hub listens on loopback only."""
+
+    slug: ClassVar[str] = "not-beyond-loopback"
+
+
+class UnknownBus(Unavailable):
+    """HUB_BUS_URL names a bus this release does not carry. Use log:// (the services' own logs)."""
+
+    slug: ClassVar[str] = "unknown-bus"
+
+
+@dataclass(frozen=True)
+class Hub:
+    """A running set of services. ``sign_in`` is ``None`` with a real identity provider."""
+
+    app: FastAPI
+    contexts: dict[str, ServiceContext]
+    parts: dict[str, Parts]
+    issuer: LocalIssuer
+    sign_in: SignIn | None
+    heads: HeadFile
+
+
+def master_key(settings: Settings) -> MasterKey:
+    """The master key from settings, or from its file, made at the first run."""
+    if settings.master_key is not None:
+        return MasterKey.from_text(settings.master_key.get_secret_value())
+    return MasterKey.from_file(settings.master_key_file or settings.data_dir / "master.key")
+
+
+def local_issuer(settings: Settings) -> LocalIssuer:
+    """The embedded hub's own issuer, its key in the data directory."""
+    return LocalIssuer(settings.data_dir / "issuer.key", settings.audience)
+
+
+@asynccontextmanager
+async def running(
+    services: Sequence[Service], settings: Settings, dsn: str, *, clock: Clock | None = None
+) -> AsyncIterator[Hub]:
+    """Run services against a migrated database until the block ends; then stop, drain and close in order."""
+    clock = clock or SystemClock()
+    if settings.failpoint:
+        name, _, hits = settings.failpoint.partition(":")
+        failpoints.arm(name, int(hits or 1))
+    configure_tracing("referral-hub", settings.otlp_endpoint)
+    async with AsyncExitStack() as stack:
+        contexts = await _contexts(services, settings, dsn, clock, stack)
+        parts = {service.name: service.build(contexts[service.name]) for service in services}
+        heads = HeadFile(settings.data_dir / "heads.jsonl", master_key(settings))
+        hub = _assemble(services, settings, contexts, parts, heads)
+        await _write_heads(hub, services)
+        tasks = _start(parts)
+        try:
+            yield hub
+        finally:
+            await _stop(tasks, settings.shutdown_seconds)
+            await _write_heads(hub, services)
+
+
+async def serve(
+    services: Sequence[Service],
+    settings: Settings,
+    dsn: str,
+    *,
+    clock: Clock | None = None,
+    started: Callable[[Hub, str], Awaitable[None]] | None = None,
+) -> None:
+    """Run services behind uvicorn until SIGTERM or SIGINT. ``started`` is called with the base URL.
+
+    Raises ``NotBeyondLoopback``.
+    """
+    if not settings.has_real_issuer and not _is_loopback(settings.host):
+        raise NotBeyondLoopback
+    async with running(services, settings, dsn, clock=clock) as hub:
+        server = uvicorn.Server(
+            uvicorn.Config(
+                hub.app,
+                host=settings.host,
+                port=settings.port,
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                timeout_graceful_shutdown=int(settings.shutdown_seconds),
+                h11_max_incomplete_event_size=65_536,
+            )
+        )
+        announce = asyncio.create_task(_announce(server, hub, started))
+        await server.serve()
+        announce.cancel()
+
+
+async def _announce(
+    server: uvicorn.Server, hub: Hub, started: Callable[[Hub, str], Awaitable[None]] | None
+) -> None:
+    while not server.started:  # noqa: ASYNC110  uvicorn offers no event to await
+        await asyncio.sleep(0.02)
+    host, port = server.servers[0].sockets[0].getsockname()[:2]
+    if started is not None:
+        await started(hub, f"http://{host}:{port}")
+
+
+async def _contexts(
+    services: Sequence[Service], settings: Settings, dsn: str, clock: Clock, stack: AsyncExitStack
+) -> dict[str, ServiceContext]:
+    master = master_key(settings)
+    keyring = Keyring(await _pool(dsn, KEYRING_ROLE, settings, stack), master)
+    bus = await _bus(settings, dsn, clock, stack)
+    contexts = {}
+    for service in services:
+        pool = await _pool(dsn, service.role, settings, stack)
+        access_log = AccessLog(EventStore(pool, service.access_schema, clock), keyring, clock, service.name)
+        contexts[service.name] = ServiceContext(
+            name=service.name,
+            schema=service.schema,
+            settings=settings,
+            clock=clock,
+            pool=pool,
+            store=EventStore(pool, service.schema, clock),
+            access_log=access_log,
+            keyring=keyring,
+            master_key=master,
+            bus=bus,
+        )
+    return contexts
+
+
+async def _pool(dsn: str, role: str, settings: Settings, stack: AsyncExitStack) -> asyncpg.Pool:
+    pool = await open_pool(dsn, role=role, size=settings.pool_size)
+    stack.push_async_callback(_close_pool, pool)
+    return pool
+
+
+async def _close_pool(pool: asyncpg.Pool) -> None:
+    try:
+        async with asyncio.timeout(2):
+            await pool.close()
+    except TimeoutError:
+        pool.terminate()
+
+
+async def _bus(settings: Settings, dsn: str, clock: Clock, stack: AsyncExitStack) -> Bus:
+    if settings.bus_url != "log://":
+        raise UnknownBus
+    pool = await _pool(dsn, BUS_ROLE, settings, stack)
+    bus = LogBus(dsn, pool, clock, partitions=settings.bus_partitions)
+    await bus.start()
+    stack.push_async_callback(bus.close)
+    return bus
+
+
+def _assemble(
+    services: Sequence[Service],
+    settings: Settings,
+    contexts: dict[str, ServiceContext],
+    parts: dict[str, Parts],
+    heads: HeadFile,
+) -> Hub:
+    issuer = local_issuer(settings)
+    if settings.issuer_jwks_file is not None and settings.issuer is not None:
+        keys = read_issuer_keys(settings.issuer_jwks_file)
+        verifier = TokenVerifier(keys, settings.issuer, settings.audience)
+        sign_in = None
+    else:
+        verifier = TokenVerifier(issuer.keys, LOCAL_ISSUER, settings.audience)
+        sign_in = SignIn(issuer, settings.data_dir / "sign-in-used", settings.audience)
+    limits = {_BATCH_PATH: settings.max_batch_body_bytes}
+    app = create_api("Referral hub", verifier, limits, settings.max_body_bytes)
+    for service in services:
+        for router in parts[service.name].routers:
+            app.include_router(router, tags=[service.name])
+    if sign_in is not None:
+        app.include_router(sign_in.router())
+    app.include_router(_operations(app, contexts))
+    check_every_route_is_closed(app)
+    return Hub(app, contexts, parts, issuer, sign_in, heads)
+
+
+def _operations(app: FastAPI, contexts: dict[str, ServiceContext]) -> APIRouter:
+    """Health for the orchestrator, metrics and the API document for the operator."""
+    router = APIRouter(tags=["operations"])
+    operator = allow("operator")
+    anyone = allow("records_system", "assessor", "partner_client", "auditor", "operator")
+
+    @router.get("/health/live")
+    async def live() -> dict[str, str]:
+        """Whether the process answers."""
+        return {"status": "live"}
+
+    @router.get("/health/ready")
+    async def ready() -> Response:
+        """Whether every service reaches its database."""
+        states = {name: await _answers(context.pool) for name, context in contexts.items()}
+        status = 200 if all(states.values()) else 503
+        return JSONResponse({"status": "ready" if status == 200 else "not ready", "services": states}, status)  # noqa: PLR2004
+
+    @router.get("/metrics")
+    async def prometheus(_principal: Annotated[Principal, Depends(operator)]) -> Response:
+        """All metrics in the Prometheus text format."""
+        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+
+    @router.get("/openapi.json")
+    async def openapi(_principal: Annotated[Principal, Depends(anyone)]) -> dict[str, Any]:
+        """The OpenAPI document of what runs here."""
+        return app.openapi()
+
+    return router
+
+
+async def _answers(pool: asyncpg.Pool) -> bool:
+    try:
+        async with asyncio.timeout(2):
+            return bool(await pool.fetchval("SELECT true"))
+    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        return False
+
+
+def _start(parts: dict[str, Parts]) -> list["asyncio.Task[None]"]:
+    loops = [
+        (f"{name}<-{consumer.source}", consumer.run)
+        for name, part in parts.items()
+        for consumer in part.consumers
+    ]
+    loops += [
+        (f"{name}.{worker}", run) for name, part in parts.items() for worker, run in part.workers.items()
+    ]
+    return [asyncio.create_task(_keep_running(name, run), name=name) for name, run in loops]
+
+
+async def _keep_running(name: str, run: Worker) -> None:
+    """Run a loop for ever; when it fails, say so and start it again after a growing pause."""
+    pause = _FIRST_PAUSE_SECONDS
+    while True:
+        started = asyncio.get_running_loop().time()
+        try:
+            await run()
+        except Exception:  # noqa: BLE001  a worker that stays down would be worse than any error it met
+            metrics.WORKER_FAILURES.labels(name).inc()
+            _log.exception("worker.failed", worker=name)
+        if asyncio.get_running_loop().time() - started > _LONGEST_PAUSE_SECONDS:
+            pause = _FIRST_PAUSE_SECONDS
+        await asyncio.sleep(pause)
+        pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
+
+
+async def _stop(tasks: Sequence["asyncio.Task[None]"], seconds: float) -> None:
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        await asyncio.wait(tasks, timeout=seconds)
+
+
+async def _write_heads(hub: Hub, services: Sequence[Service]) -> None:
+    """Sign where each log ends and keep it outside the database, at every start and stop."""
+    for service in services:
+        context = hub.contexts[service.name]
+        try:
+            async with context.pool.acquire() as connection:
+                for store in (context.store, context.access_log.store):
+                    hub.heads.add(store.schema, await store.head(connection), context.clock)
+        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            _log.warning("heads.not_written", service=service.name, error=type(error).__name__)
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

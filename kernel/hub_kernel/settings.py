@@ -1,0 +1,46 @@
+"""Settings: the only place that reads the environment. Names begin ``HUB_`` and carry their units."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """What the hub can be told from outside. README lists each one; a test keeps the two equal."""
+
+    model_config = SettingsConfigDict(env_prefix="HUB_", frozen=True, extra="ignore")
+
+    data_dir: Path = Field(Path(".hub-data"), description="where the embedded hub keeps everything")
+    database_url: SecretStr | None = Field(
+        None, description="PostgreSQL 15 to 18; unset: a private server under the data directory"
+    )
+    bus_url: str = Field("log://", description="what carries the facts between services")
+    bus_partitions: int = Field(4, ge=1, le=1024, description="virtual partitions, as on Kafka")
+    host: str = Field("127.0.0.1", description="address to listen on")
+    port: int = Field(8026, ge=0, le=65535, description="port to listen on; 0 takes a free one")
+    master_key: SecretStr | None = Field(None, description="32 bytes in base64; unset: master_key_file")
+    master_key_file: Path | None = Field(
+        None, description="file of the master key; unset: master.key in the data directory"
+    )
+    issuer: str | None = Field(None, description="issuer (iss) of the tokens of a real identity provider")
+    issuer_jwks_file: Path | None = Field(None, description="the issuer's public keys, a JWK set")
+    audience: str = Field("referral-hub", description="audience (aud) a token must name")
+    otlp_endpoint: str | None = Field(None, description="OTLP/HTTP collector for traces, e.g. its base URL")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="least level logged")
+    pool_size: int = Field(8, ge=2, le=100, description="database connections a service may hold")
+    max_body_bytes: int = Field(1_048_576, ge=1024, description="largest body of an ordinary request")
+    max_batch_body_bytes: int = Field(33_554_432, ge=1024, description="largest body of a batch of referrals")
+    shutdown_seconds: float = Field(10.0, gt=0, description="how long a clean stop may take")
+    partners: SecretStr | None = Field(
+        None, description="JSON: partner package to its base URL and bearer token"
+    )
+    failpoint: str | None = Field(
+        None, description="chaos tests only: NAME:HITS, die by SIGKILL at the HITS-th pass of NAME"
+    )
+
+    @property
+    def has_real_issuer(self) -> bool:
+        """Whether tokens come from a configured identity provider rather than the local issuer."""
+        return self.issuer is not None and self.issuer_jwks_file is not None

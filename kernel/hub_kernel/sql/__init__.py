@@ -1,0 +1,1 @@
+"""The kernel's SQL for consumers and keys, one object a file."""

@@ -1,0 +1,97 @@
+"""Traces and logs: spans link across the bus instead of nesting, and logs carry only open words."""
+
+import logging
+import sys
+from collections.abc import Iterator, MutableMapping
+from contextlib import contextmanager
+from typing import Any
+
+import structlog
+from opentelemetry import propagate, trace
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+from hub_schemas.envelope import RecordedEvent
+
+_tracer = trace.get_tracer("hub.bus")
+
+
+def configure_tracing(service_name: str, otlp_endpoint: str | None) -> None:
+    """Export spans to an OTLP collector over HTTP; without an endpoint no span is recorded at all.
+
+    Export never holds up work: a collector that is down loses spans, not referrals.
+    """
+    if otlp_endpoint is None:
+        return
+    provider = TracerProvider(resource=Resource.create({"service.name": service_name}))
+    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=f"{otlp_endpoint}/v1/traces")))
+    trace.set_tracer_provider(provider)
+
+
+def current_traceparent() -> str | None:
+    """The W3C traceparent of the span under way, to be stored with what it records."""
+    if not trace.get_current_span().get_span_context().is_valid:
+        return None
+    carrier: dict[str, str] = {}
+    propagate.inject(carrier)
+    return carrier.get("traceparent")
+
+
+@contextmanager
+def processing(consumer: str, event: RecordedEvent) -> Iterator[None]:
+    """A span around the effect of one event, linked to the span that recorded it.
+
+    A link and not a parent, because a parked or replayed event may be handled days later. The message key is
+    left out of the attributes: it points at a person's record.
+    """
+    links = []
+    if event.traceparent is not None:
+        origin = trace.get_current_span(propagate.extract({"traceparent": event.traceparent}))
+        links.append(trace.Link(origin.get_span_context()))
+    with _tracer.start_as_current_span(
+        f"process {event.type}",
+        kind=trace.SpanKind.CONSUMER,
+        links=links,
+        attributes={
+            "messaging.system": "hub",
+            "messaging.operation.type": "process",
+            "messaging.consumer.group.name": consumer,
+            "messaging.destination.name": event.source,
+        },
+    ):
+        yield
+
+
+def configure_logging(level: str) -> None:
+    """Write one JSON object a line to standard error, with the correlation id where there is one."""
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            _without_traceback_values,
+            structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level]),
+        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(name)s")
+
+
+def _without_traceback_values(
+    _logger: object, _method: str, event: MutableMapping[str, Any]
+) -> MutableMapping[str, Any]:
+    """Turn exception info into the error's class and place: messages and values may hold personal data."""
+    info = event.pop("exc_info", None)
+    error = sys.exc_info()[1] if info is True else info
+    if isinstance(error, BaseException):
+        event["error"] = type(error).__name__
+        frame = error.__traceback__
+        while frame is not None and frame.tb_next is not None:
+            frame = frame.tb_next
+        if frame is not None:
+            event["error_at"] = f"{frame.tb_frame.f_code.co_name}:{frame.tb_lineno}"
+    return event

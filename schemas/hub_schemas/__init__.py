@@ -1,0 +1,1 @@
+"""The contracts of the hub: everything that crosses a boundary between services."""

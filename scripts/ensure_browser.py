@@ -12,11 +12,8 @@ def main() -> int:
         return 0
     if os.geteuid() == 0 and shutil.which("apt-get"):
         sys.stdout.write("Installing Chromium for the browser tests.\n")
-        quiet = {"stdout": subprocess.DEVNULL, "check": True}
-        subprocess.run(["apt-get", "update", "-qq"], **quiet)  # noqa: S607
-        subprocess.run(  # noqa: S607
-            ["apt-get", "install", "-y", "-qq", "--no-install-recommends", "chromium"], **quiet
-        )
+        for step in (["update"], ["install", "-y", "--no-install-recommends", "chromium"]):
+            subprocess.run(["apt-get", "-qq", *step], stdout=subprocess.DEVNULL, check=True)
         return 0
     sys.stderr.write(
         "The browser tests need Chromium: install it (Debian: apt install chromium) or set "

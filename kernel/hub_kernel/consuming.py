@@ -3,6 +3,7 @@
 Per partition and page, in one transaction: the cursor's row is locked, the effects are made, the last
 version of each stream and the cursor are written. Version at most the last: a repeat, dropped. The next:
 applied. Beyond the next: a gap, parked. An event that fails parks its own stream; the others flow on.
+The missing event of a gap is parked before what waits for it, and housekeeping drains them in order.
 """
 
 import asyncio
@@ -31,12 +32,13 @@ _log = structlog.get_logger(__name__)
 Handler = Callable[[Connection, RecordedEvent], Awaitable[None]]
 """Makes one event's effect in the transaction given. May be called again after a rollback."""
 
-PAGE_MESSAGES: Final = 200
+PAGE_MESSAGES: Final = 100
 WAIT_SECONDS: Final = 5.0
 INLINE_RETRY_SECONDS: Final = (0.05, 0.2, 0.8)
 PARKED_RETRY_SECONDS: Final = (5, 30, 120, 600)
 OUTAGE_PAUSE_SECONDS: Final = 0.5
 HOUSEKEEPING_SECONDS: Final = 2.0
+_MAX_BIGINT: Final = 2**63
 
 _OUTAGE: Final = (
     OSError,
@@ -92,13 +94,25 @@ class Consumer:
         subscription = self._subscription = await self._bus.subscribe(self.name, self.source)
         try:
             async with self._pool.acquire() as connection:
-                subscription.seek(await self._inbox.cursors(connection))
+                subscription.seek(await self._cursors(connection, subscription.partitions))
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._housekeeping())
                 while True:
                     await self._next_page(subscription)
         finally:
             await subscription.close()
+
+    async def _cursors(self, connection: Connection, partitions: Sequence[int]) -> Mapping[int, int]:
+        """Where to go on from.
+
+        When a carrier without groups was given another number of partitions, keys have moved between them and
+        no old cursor says anything: everything is heard again, and the inbox drops what was applied.
+        """
+        cursors = await self._inbox.cursors(connection)
+        if self._bus.features.several_members or set(cursors) == set(partitions):
+            return cursors
+        await self._inbox.forget_cursors(connection)
+        return {}
 
     async def redrive(self, stream_id: str | None = None) -> int:
         """Try parked events again now, in order, one stream or all. Returns how many were applied."""
@@ -148,10 +162,11 @@ class Consumer:
         while True:
             try:
                 await self._apply(partition, [heard], heard.message.offset)
-            except _OUTAGE as error:
-                _log.warning("consumer.database_away", consumer=self.name, error=type(error).__name__)
-                await asyncio.sleep(OUTAGE_PAUSE_SECONDS)
             except Exception as error:  # noqa: BLE001  whatever it is, it parks this stream alone
+                if await self._is_outage(error):
+                    _log.warning("consumer.database_away", consumer=self.name, error=type(error).__name__)
+                    await asyncio.sleep(OUTAGE_PAUSE_SECONDS)
+                    continue
                 attempts += 1
                 pause = next(pauses, None) if _may_pass(error) else None
                 if pause is None:
@@ -160,6 +175,17 @@ class Consumer:
                 await asyncio.sleep(pause)
             else:
                 return
+
+    async def _is_outage(self, error: Exception) -> bool:
+        """Whether our database is away, and not the handler at fault in a way that only looks like it."""
+        if not isinstance(error, _OUTAGE):
+            return False
+        try:
+            async with self._pool.acquire() as connection:
+                await connection.fetchval("SELECT 1")
+        except (*_OUTAGE, asyncpg.PostgresError):
+            return True
+        return False
 
     async def _apply(self, partition: int, heard: Sequence[_Heard], through: int) -> None:
         """Make the effects of these messages and move the cursor, all in one transaction."""
@@ -171,6 +197,7 @@ class Consumer:
             versions = await self._inbox.last_versions(connection, streams)
             blocked = await self._inbox.blocked(connection, streams)
             waiting: list[ParkedEvent] = []
+            late: list[ParkedEvent] = []
             applied: dict[str, int] = {}
             for one in fresh:
                 outcome = _outcome(one, versions.get(one.stream_id, 0), one.stream_id in blocked)
@@ -179,10 +206,13 @@ class Consumer:
                     await self._handle(connection, one.event)
                     versions[one.stream_id] = applied[one.stream_id] = one.version
                 elif outcome != "repeat":
-                    waiting.append(ParkedEvent(one.message, one.stream_id, one.version, outcome, 0))
+                    parked = ParkedEvent(one.message, one.stream_id, one.version, outcome, 0)
+                    (late if outcome == "late" else waiting).append(parked)
                     blocked.add(one.stream_id)
             if waiting:
                 await self._inbox.park(connection, waiting, self._clock.now(), None)
+            if late:
+                await self._inbox.park(connection, late, self._clock.now(), self._clock.now())
             if applied:
                 await self._inbox.record(connection, applied)
             await self._inbox.advance(connection, {partition: through})
@@ -235,10 +265,8 @@ class Consumer:
                     if event is None:
                         return applied
                     await self._apply_parked(connection, event)
-            except _OUTAGE:
-                return applied
             except Exception as error:  # noqa: BLE001  it stays parked, with the new reason
-                if event is not None:
+                if event is not None and not await self._is_outage(error):
                     await self._postpone(event, error)
                 return applied
             applied += 1
@@ -285,9 +313,12 @@ class EventMissing(HubError):
 
 def _read(message: Message) -> RecordedEvent | None:
     try:
-        return from_cloudevent(message.headers, message.value)
+        event = from_cloudevent(message.headers, message.value)
     except ValueError:
         return None
+    # What the inbox could not write down is as good as unreadable: it must be parked, not tried for ever.
+    writable = 0 < event.version < _MAX_BIGINT and "\x00" not in event.stream_id
+    return event if writable else None
 
 
 def _outcome(heard: _Heard, last_version: int, blocked: bool) -> str:  # noqa: FBT001  a plain fact
@@ -296,7 +327,7 @@ def _outcome(heard: _Heard, last_version: int, blocked: bool) -> str:  # noqa: F
     if heard.version <= last_version:
         return "repeat"
     if blocked:
-        return "behind"
+        return "late" if heard.version == last_version + 1 else "behind"
     return "applied" if heard.version == last_version + 1 else "gap"
 
 
@@ -306,7 +337,10 @@ def _may_pass(error: Exception) -> bool:
         return False
     if isinstance(error, HubError):
         return BUS_VERDICT[kind_of(error)] == "retry"
-    return isinstance(error, asyncpg.TransactionRollbackError)
+    # asyncpg calls an argument of the wrong kind an InterfaceError too; that will never pass.
+    return isinstance(error, (asyncpg.TransactionRollbackError, *_OUTAGE)) and not isinstance(
+        error, ValueError
+    )
 
 
 def _reason(error: Exception) -> str:

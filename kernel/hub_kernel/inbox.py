@@ -35,6 +35,14 @@ class Inbox:
         )
         return {row["partition"]: row["position"] for row in rows}
 
+    async def forget_cursors(self, connection: Connection) -> None:
+        """Begin again; what was applied stays known."""
+        await connection.execute(
+            f"DELETE FROM {self._schema}.consumer_cursors WHERE consumer = $1 AND source = $2",  # noqa: S608
+            self._consumer,
+            self._source,
+        )
+
     async def lock(self, connection: Connection, partition: int) -> int:
         """Take the partition for this transaction and return how far it has been applied."""
         key = (self._consumer, self._source, partition)

@@ -2,7 +2,8 @@
 
 import asyncio
 import contextlib
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import asyncpg
@@ -40,7 +41,8 @@ class LogBus:
         del consumer  # positions are kept by the consumer itself
         wakeup = asyncio.Event()
         self._wakeups.setdefault(source, set()).add(wakeup)
-        return LogSubscription(self._pool, source, wakeup, self._clock, self._partitions)
+        forget = functools.partial(self._wakeups[source].discard, wakeup)
+        return LogSubscription(self._pool, source, wakeup, forget, self._clock, self._partitions)
 
     async def close(self) -> None:
         """Stop listening."""
@@ -80,11 +82,19 @@ class LogSubscription:
     """One consumer's reading of one log, in virtual partitions by correlation id."""
 
     def __init__(
-        self, pool: asyncpg.Pool, source: str, wakeup: asyncio.Event, clock: Clock, partitions: int
+        self,
+        pool: asyncpg.Pool,
+        source: str,
+        wakeup: asyncio.Event,
+        forget: Callable[[], None],
+        clock: Clock,
+        partitions: int,
     ) -> None:
         self._pool, self._source, self._wakeup, self._clock = pool, source, wakeup, clock
+        self._forget = forget
         self._reader = Reader(source)
         self._through = dict.fromkeys(range(partitions), 0)
+        self._done = 0
 
     @property
     def partitions(self) -> Sequence[int]:
@@ -94,6 +104,7 @@ class LogSubscription:
     def seek(self, cursors: Mapping[int, int]) -> None:
         """Start after these positions."""
         self._through = {partition: cursors.get(partition, 0) for partition in self._through}
+        self._done = min(self._through.values())
 
     async def fetch(self, limit: int, wait_seconds: float) -> Page:
         """Read the next page of the log; empty when nothing came in time."""
@@ -102,6 +113,7 @@ class LogSubscription:
         while True:
             self._wakeup.clear()
             before = self._through
+            self._done = min(before.values())
             page = await self._read(limit)
             remaining = deadline - loop.time()
             if page.messages or remaining <= 0:
@@ -131,19 +143,19 @@ class LogSubscription:
         return Page(messages, dict(self._through))
 
     async def lag(self) -> Lag:
-        """Events between what was read and the head of the log."""
-        after = min(self._through.values())
+        """Events between what was dealt with and the head of the log."""
         async with self._pool.acquire() as connection:
             row = await connection.fetchrow(
                 f"""SELECT h.position - $1 AS events,
                            (SELECT e.recorded_at FROM {self._source}.events e
                              WHERE e.position > $1 ORDER BY e.position LIMIT 1) AS oldest
                       FROM {self._source}.log_head h""",  # noqa: S608  the schema is ours
-                after,
+                self._done,
             )
         if row["oldest"] is None:
             return Lag(0, 0.0)
         return Lag(row["events"], max(0.0, (self._clock.now() - row["oldest"]).total_seconds()))
 
     async def close(self) -> None:
-        """Nothing is held between reads."""
+        """Be woken no more; nothing else is held between reads."""
+        self._forget()

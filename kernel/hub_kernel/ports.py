@@ -31,7 +31,7 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class Lag:
-    """How far a subscription is behind: events not yet read, and the age in seconds of the oldest of them."""
+    """How far a subscription is behind: events not yet done, and the age in seconds of the oldest of them."""
 
     events: int
     seconds: float
@@ -67,7 +67,10 @@ class Subscription(Protocol):
         ...
 
     async def lag(self) -> Lag:
-        """How far behind this subscription is, by the carrier's own count."""
+        """How far behind this subscription is, by the carrier's own count.
+
+        The page fetched last counts as still to be done until the next is asked for.
+        """
         ...
 
     async def close(self) -> None:

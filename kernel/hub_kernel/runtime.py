@@ -1,6 +1,7 @@
 """The runtime: brings services up in one process, in order, and down again, in order."""
 
 import asyncio
+import gc
 import ipaddress
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -118,6 +119,10 @@ async def serve(
                 hub.app,
                 host=settings.host,
                 port=settings.port,
+                http="httptools",
+                ws="none",
+                lifespan="off",
+                proxy_headers=False,
                 log_config=None,
                 access_log=False,
                 server_header=False,
@@ -125,9 +130,20 @@ async def serve(
                 h11_max_incomplete_event_size=65_536,
             )
         )
+        _calm_collector()
         announce = asyncio.create_task(_announce(server, hub, started))
         await server.serve()
         announce.cancel()
+
+
+def _calm_collector() -> None:
+    """Take what start-up made out of the garbage collector's rounds, and let it go round less often.
+
+    A round over everything loaded costs tens of milliseconds, paid by whichever request it meets.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
 
 
 async def _announce(

@@ -38,6 +38,14 @@ PROBLEM_JSON: Final = "application/problem+json"
 SESSION_COOKIE: Final = "hub_session"
 _BEARER: Final = re.compile(r"^[Bb]earer +([A-Za-z0-9._~+/=-]+)$")
 _SLOW_SECONDS: Final = 1.0
+_METHODS: Final = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"})
+_INTERNAL_FAULT: Final = {
+    "type": "urn:referral-hub:problem:internal-fault",
+    "title": "Internal fault",
+    "status": 500,
+    "detail": "The hub met a fault of its own. Nothing is half done; tell the operator the correlation id.",
+}
+_EDGE_HEADERS: Final = frozenset({b"x-correlation-id", b"content-length", b"traceparent"})
 _DRIVER_ERRORS: Final = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
 
 
@@ -200,12 +208,18 @@ class Edge:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        headers = {
+            name.decode("latin-1"): value.decode("latin-1")
+            for name, value in scope["headers"]
+            if name in _EDGE_HEADERS
+        }
         exchange = _Exchange(scope, send, _correlation(headers.get("x-correlation-id")))
         with (
             structlog.contextvars.bound_contextvars(correlation_id=exchange.correlation_id),
             _tracer.start_as_current_span(
-                scope["method"], context=propagate.extract(headers), kind=trace.SpanKind.SERVER
+                "request",
+                context=propagate.extract(headers) if "traceparent" in headers else None,
+                kind=trace.SpanKind.SERVER,
             ),
         ):
             limit = self._limits.get(scope["path"], self._default)
@@ -225,8 +239,9 @@ class Edge:
         except Exception:  # noqa: BLE001  the last resort of the process: answer, and tell the log where
             _log.exception("http.unhandled", method=scope["method"])
             if not exchange.status:
-                body = problem_body(Unavailable()) | {"status": 500, "title": "Internal fault"}
-                await JSONResponse(body, 500, media_type=PROBLEM_JSON)(scope, receive, exchange.send)
+                await JSONResponse(_INTERNAL_FAULT, 500, media_type=PROBLEM_JSON)(
+                    scope, receive, exchange.send
+                )
 
 
 class _Bounded:
@@ -267,7 +282,7 @@ class _Exchange:
     def finish(self) -> None:
         """Count it, and log what went wrong or was slow. The route's template, never the path asked for."""
         route = getattr(self._scope.get("route"), "path", "unmatched")
-        method = self._scope["method"]
+        method = self._scope["method"] if self._scope["method"] in _METHODS else "other"
         seconds = monotonic_seconds() - self._started
         metrics.REQUESTS.labels(method, route, self.status).inc()
         metrics.REQUEST_SECONDS.labels(method, route).observe(seconds)

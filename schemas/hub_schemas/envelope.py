@@ -13,14 +13,15 @@ CONTENT_TYPE: Final = "application/vnd.referral-hub.fact+json"
 Header = tuple[str, bytes]
 
 
-class RecordedEvent(msgspec.Struct, frozen=True, kw_only=True):
+class RecordedEvent(msgspec.Struct, frozen=True, gc=False):
     """One fact as its log holds it, in stored bytes.
 
     ``position`` counts from 1 without gaps over the whole log of ``source``; ``version`` counts from 1
     without gaps inside ``stream_id``. ``occurred_at`` is when it was true, ``recorded_at`` when the log
     learned it (never earlier than that of the position before). ``correlation_id`` is the same along the
     whole chain one referral sets off; ``causation_id`` is the event that led to this one. ``sealed`` is
-    AES-256-GCM ciphertext under the data key ``key_id``.
+    AES-256-GCM ciphertext under the data key ``key_id``. The order of the fields is that in which the event
+    store reads its columns.
     """
 
     source: str

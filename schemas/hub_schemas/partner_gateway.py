@@ -9,7 +9,7 @@ from uuid import UUID
 
 import msgspec
 
-from hub_schemas.codes import Agency, Authority
+from hub_schemas.codes import Agency, Authority, LevelOfNeed, RiskGrade
 from hub_schemas.facts import Fact, Sealed
 from hub_schemas.registry import Registry
 
@@ -31,7 +31,8 @@ class PartnerReference(Sealed, frozen=True, kw_only=True):
 class DeliveryPlanned(Fact, frozen=True, kw_only=True):
     """A share decision asks for one delivery. ``message_id`` stays the same through every retry.
 
-    ``referral_version`` is the stream version of the intake fact whose document is to be sent.
+    ``package`` is the partner package it goes by; ``None`` when no package reaches this agency. The grades
+    and the basis are those of the share decision: the partner is told them.
     """
 
     delivery_id: UUID
@@ -39,17 +40,22 @@ class DeliveryPlanned(Fact, frozen=True, kw_only=True):
     subject_id: UUID
     authority: Authority
     agency: Agency
-    package: str
-    package_version: int
+    package: str | None
+    package_version: int | None
     message_id: UUID
     planned_at: datetime
     deadline_at: datetime | None
+    risk_grade: RiskGrade | None = None
+    level_of_need: LevelOfNeed | None = None
+    lawful_basis: str | None = None
 
 
 class Rendered(Fact, frozen=True, kw_only=True):
     """The referral was written in the partner's format. ``body_hash`` is SHA-256 (hex) of the exact bytes.
 
-    ``lost_fields`` are canonical fields present in the referral that this format cannot carry.
+    ``lost_fields`` are canonical fields present in the referral that this format cannot carry, or not
+    exactly; ``withheld_fields`` are those the partner may not have. ``referral_version`` is the stream
+    version of the intake fact whose document this is. ``mapping_hash`` is SHA-256 (hex) of the package.
     """
 
     delivery_id: UUID
@@ -60,7 +66,9 @@ class Rendered(Fact, frozen=True, kw_only=True):
     mapping_hash: str
     body_hash: str
     content_type: str
+    referral_version: int = 0
     lost_fields: tuple[str, ...] = ()
+    withheld_fields: tuple[str, ...] = ()
     sealed: Payload | msgspec.UnsetType = msgspec.UNSET
 
 
@@ -74,14 +82,17 @@ class Attempted(Fact, frozen=True, kw_only=True):
 
 
 class AttemptFailed(Fact, frozen=True, kw_only=True):
-    """The attempt ended without the partner taking the message, as far as the gateway knows."""
+    """The attempt ended without the partner taking the message, as far as the gateway knows.
+
+    ``retry_at`` is ``None`` when the delivery was cancelled meanwhile and nothing will be sent again.
+    """
 
     delivery_id: UUID
     referral_id: UUID
     attempt: int
     failed_at: datetime
     reason: FailureReason
-    retry_at: datetime
+    retry_at: datetime | None
 
 
 class TransportAccepted(Fact, frozen=True, kw_only=True):
@@ -95,13 +106,17 @@ class TransportAccepted(Fact, frozen=True, kw_only=True):
 
 
 class Acknowledged(Fact, frozen=True, kw_only=True):
-    """The partner agency opened a contact. ``outcome`` is the partner's, in canonical words."""
+    """The partner agency opened a contact. ``outcome`` is the partner's, in canonical words, once it has one.
+
+    ``contact_hash`` is a keyed hash (hex) of the contact's id, so that a contradiction shows.
+    """
 
     delivery_id: UUID
     referral_id: UUID
     acknowledged_at: datetime
     authority: Authority
     agency: Agency
+    contact_hash: str = ""
     outcome: str | None = None
     sealed: PartnerReference | msgspec.UnsetType = msgspec.UNSET
 
@@ -118,7 +133,7 @@ class Rejected(Fact, frozen=True, kw_only=True):
 
 
 class Expired(Fact, frozen=True, kw_only=True):
-    """The deadline passed before the partner took the message."""
+    """The deadline passed and the partner has not acknowledged. The gateway keeps trying."""
 
     delivery_id: UUID
     referral_id: UUID
@@ -138,7 +153,7 @@ class HumanFallbackRaised(Fact, frozen=True, kw_only=True):
 
 
 class OutcomeRecorded(Fact, frozen=True, kw_only=True):
-    """The partner said later what came of it."""
+    """The partner said later what came of it, in canonical words."""
 
     delivery_id: UUID
     referral_id: UUID
@@ -147,7 +162,7 @@ class OutcomeRecorded(Fact, frozen=True, kw_only=True):
 
 
 class Cancelled(Fact, frozen=True, kw_only=True):
-    """The referral was withdrawn before the partner took the message."""
+    """The referral was withdrawn before the partner took the message, as far as the gateway knows."""
 
     delivery_id: UUID
     referral_id: UUID

@@ -24,10 +24,12 @@ from hub_kernel.event_store.events import (
 )
 from hub_kernel.event_store.merkle import content_hash
 from hub_kernel.failpoints import failpoint
+from hub_kernel.sealing import KeyErased
 
 MAX_BATCH_EVENTS: Final = 500
 WRITERS: Final = 2
 """Batches of one process under way at once: one commits while the next is encoded."""
+_UNWRITABLE: Final = (ValueError, asyncpg.DataError, asyncpg.ProgramLimitExceededError)
 _tracer = trace.get_tracer("hub.event_store")
 
 
@@ -48,30 +50,18 @@ class Request:
 def request_of(appends: Sequence[StreamAppend]) -> Request:
     """Check what a caller asks and hash its contents.
 
-    Raises ``ValueError`` for an empty append, or for a stream or an event id named twice.
+    Raises ``ValueError`` for an empty append, for a stream or an event id named twice, and for an instant
+    without a zone.
     """
     names: list[str | UUID] = []
     hashes = []
     for append in appends:
         names.append(append.stream_id)
         for event in append.events:
+            if event.occurred_at.tzinfo is None:
+                raise ValueError("occurred_at needs a zone: its hash would not be that of what is read back")
             names.append(event.event_id)
-            hashes.append(
-                content_hash(
-                    append.stream_id,
-                    event.event_id.bytes,
-                    event.type,
-                    event.schema_version,
-                    event.occurred_at,
-                    event.correlation_id.bytes,
-                    event.causation_id.bytes if event.causation_id else None,
-                    event.actor,
-                    event.traceparent,
-                    event.open,
-                    event.key_id.bytes if event.key_id else None,
-                    event.sealed,
-                )
-            )
+            hashes.append(content_hash(append.stream_id, event))
     distinct = frozenset(names)
     if len(distinct) < len(names) or not appends or not all(append.events for append in appends):
         raise ValueError("an append needs events, and each stream and event id once")
@@ -83,7 +73,7 @@ class Appender:
 
     def __init__(self, schema: str, clock: Clock) -> None:
         self._clock = clock
-        self._call = f"SELECT * FROM {schema}.append_events({', '.join(f'${n}' for n in range(1, 18))})"  # noqa: S608  the schema is ours
+        self._call = f"SELECT * FROM {schema}.append_events({', '.join(f'${n}' for n in range(1, 17))})"  # noqa: S608  the schema is ours
         self._known = f"""
             SELECT event_id, stream_id, type, schema_version, open, key_id, sealed, position, version
               FROM {schema}.events WHERE event_id = ANY ($1)"""  # noqa: S608  the schema is ours
@@ -96,7 +86,7 @@ class Appender:
         The requests must not share a stream or an event id. Runs in the connection's transaction, or in one
         of its own per call.
         """
-        answers: dict[int, AppendResult | Exception] = {}
+        answers = await self._erased(connection, requests)
         while pending := [n for n in range(len(requests)) if n not in answers]:
             chosen = [requests[n] for n in pending]
             row = await connection.fetchrow(self._call, *self._arguments(chosen))
@@ -114,8 +104,7 @@ class Appender:
             self._clock.now(),
             [append.stream_id for append in appends],
             [append.expected_version for append in appends],
-            [index for index, append in enumerate(appends, 1) for _ in append.events],
-            [ordinal for append in appends for ordinal in range(1, len(append.events) + 1)],
+            [len(append.events) for append in appends],
             [event.event_id for event in events],
             [event.type for event in events],
             [event.schema_version for event in events],
@@ -129,6 +118,22 @@ class Appender:
             [event.sealed for event in events],
             [digest for request in requests for digest in request.hashes],
         )
+
+    async def _erased(
+        self, connection: Connection, requests: Sequence[Request]
+    ) -> dict[int, AppendResult | Exception]:
+        """Answer the requests that may only be repeats, since their data key is gone."""
+        erased = [n for n, request in enumerate(requests) if any(a.key_erased for a in request.appends)]
+        if not erased:
+            return {}
+        ids = [event.event_id for n in erased for event in requests[n].events]
+        known = {row["event_id"]: row for row in await connection.fetch(self._known, ids)}
+        return {
+            n: _repeat(requests[n], known)
+            if any(event.event_id in known for event in requests[n].events)
+            else KeyErased()
+            for n in erased
+        }
 
     async def _refusals(
         self, connection: Connection, requests: Sequence[Request], row: asyncpg.Record
@@ -148,14 +153,14 @@ class Appender:
 
 
 def _appended(requests: Sequence[Request], row: asyncpg.Record) -> Iterable[AppendResult]:
-    position = row["first_position"]
+    position, recorded_at = row["first_position"], row["recorded_at"]
     versions = iter(row["versions"])
     for request in requests:
         written: list[int] = []
         for append in request.appends:
             before = next(versions)
             written.extend(range(before + 1, before + 1 + len(append.events)))
-        yield Appended(tuple(range(position, position + len(written))), tuple(written), row["recorded_at"])
+        yield Appended(tuple(range(position, position + len(written))), tuple(written), recorded_at)
         position += len(written)
 
 
@@ -169,9 +174,9 @@ def _repeat(request: Request, known: dict[UUID, asyncpg.Record]) -> AppendResult
                 (row["stream_id"], row["type"], row["schema_version"], row["open"], row["key_id"])
                 == (append.stream_id, event.type, event.schema_version, event.open, event.key_id)
             )
-            if row is None or not same or not (event.key_erased or row["sealed"] == event.sealed):
+            if row is None or not same or not (append.key_erased or row["sealed"] == event.sealed):
                 return EventIdReused()
-            erased = erased or event.key_erased
+            erased = erased or append.key_erased
             rows.append(row)
     answer = AlreadyAppendedAfterErasure if erased else AlreadyAppended
     return answer(tuple(row["position"] for row in rows), tuple(row["version"] for row in rows))
@@ -192,9 +197,20 @@ class GroupCommit:
         with _tracer.start_as_current_span("append", attributes={"hub.batch.requests": len(batch)}):
             async with self._pool.acquire() as connection:
                 failpoint("append.before")
-                answers = await self._appender.write(connection, batch)
+                answers = await self._each_or_all(connection, batch)
                 failpoint("append.after")
                 return answers
+
+    async def _each_or_all(
+        self, connection: Connection, batch: Sequence[Request]
+    ) -> list[AppendResult | Exception]:
+        """Write a batch; one by one when the database cannot hold something in it, to spare the others."""
+        try:
+            return await self._appender.write(connection, batch)
+        except _UNWRITABLE as error:
+            if len(batch) == 1:
+                return [error]
+            return [(await self._each_or_all(connection, [request]))[0] for request in batch]
 
 
 def _cut(

@@ -16,11 +16,10 @@ NO_STREAM: Final = 0
 """Append only if the stream has no events."""
 
 
-class NewEvent(msgspec.Struct, frozen=True, kw_only=True):
+class NewEvent(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=False):
     """One event to append, in the bytes that will be stored. ``sealed`` is ciphertext under ``key_id``.
 
-    ``key_erased`` marks a repeat whose data key is gone: its sealed part cannot be made again, so it is only
-    compared by its open part and never written.
+    The order of the fields is part of the content hash and must never change.
     """
 
     event_id: UUID
@@ -34,16 +33,20 @@ class NewEvent(msgspec.Struct, frozen=True, kw_only=True):
     open: bytes
     key_id: UUID | None = None
     sealed: bytes | None = None
-    key_erased: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class StreamAppend:
-    """Events for one stream, in order, on condition of its version before them."""
+    """Events for one stream, in order, on condition of its version before them.
+
+    ``key_erased`` marks a repeat whose data key is gone: its sealed parts cannot be made again, so it is only
+    compared by its open parts and never written.
+    """
 
     stream_id: str
     expected_version: int
     events: Sequence[NewEvent]
+    key_erased: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 
+from hub_kernel.event_store.events import NewEvent
 from hub_schemas.envelope import RecordedEvent
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -15,60 +16,31 @@ _encoder = msgspec.msgpack.Encoder()
 EMPTY_ROOT = hashlib.sha256(b"").digest()
 
 
-def content_hash(
-    stream_id: str,
-    event_id: bytes,
-    type_name: str,
-    schema_version: int,
-    occurred_at: datetime,
-    correlation_id: bytes,
-    causation_id: bytes | None,
-    actor: str,
-    traceparent: str | None,
-    open_part: bytes,
-    key_id: bytes | None,
-    sealed: bytes | None,
-) -> bytes:
-    """SHA-256 over everything the writer says of an event: the MessagePack array of these fields in order.
+def content_hash(stream_id: str, event: NewEvent) -> bytes:
+    """SHA-256 over everything the writer says of an event: the MessagePack array ``[stream_id, [fields]]``.
 
-    Instants are whole microseconds since 1970 UTC; ids are their 16 bytes; ``sealed`` is ciphertext.
+    The fields stand in the order of ``NewEvent``; ids are text, instants the MessagePack timestamp extension,
+    the open part and the ciphertext binary.
     """
-    return hashlib.sha256(
-        _encoder.encode(
-            (
-                stream_id,
-                event_id,
-                type_name,
-                schema_version,
-                micros(occurred_at),
-                correlation_id,
-                causation_id,
-                actor,
-                traceparent,
-                open_part,
-                key_id,
-                sealed,
-            )
-        )
-    ).digest()
+    return hashlib.sha256(_encoder.encode((stream_id, event))).digest()
 
 
 def content_hash_of(event: RecordedEvent) -> bytes:
     """The content hash of an event as it was read back."""
-    return content_hash(
-        event.stream_id,
-        event.event_id.bytes,
+    said = (
+        event.event_id,
         event.type,
         event.schema_version,
         event.occurred_at,
-        event.correlation_id.bytes,
-        event.causation_id.bytes if event.causation_id else None,
+        event.correlation_id,
+        event.causation_id,
         event.actor,
         event.traceparent,
         event.open,
-        event.key_id.bytes if event.key_id else None,
+        event.key_id,
         event.sealed,
     )
+    return hashlib.sha256(_encoder.encode((event.stream_id, said))).digest()
 
 
 def leaf_hash(content: bytes, position: int, version: int, recorded_at: datetime) -> bytes:

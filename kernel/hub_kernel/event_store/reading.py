@@ -1,5 +1,6 @@
 """Reading an event log page by page: by position, by stream, by category, by correlation."""
 
+import asyncio
 import gc
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
@@ -52,51 +53,25 @@ class Reader:
     async def pages(
         self, connection: Connection, after: int = 0, limit: int = PAGE_EVENTS
     ) -> AsyncIterator[list[RecordedEvent]]:
-        """The whole log after a position, a page at a time, holding one page in memory."""
-        while page := await self.log(connection, after, limit):
-            yield page
-            after = page[-1].position
+        """The whole log after a position, a page at a time; the next is on its way while one is worked on.
+
+        The connection is this reader's alone until the end.
+        """
+        page = await self.log(connection, after, limit)
+        while page:
+            ahead = asyncio.create_task(self.log(connection, page[-1].position, limit))
+            try:
+                await asyncio.sleep(0)  # lets the query leave before the caller computes on
+                yield page
+                page = await ahead
+            finally:
+                ahead.cancel()
 
     def _events(self, rows: Sequence[asyncpg.Record]) -> list[RecordedEvent]:
         source = self.schema
         with no_collection():
-            return [
-                RecordedEvent(
-                    source=source,
-                    position=position,
-                    stream_id=stream_id,
-                    version=version,
-                    event_id=event_id,
-                    type=type_name,
-                    schema_version=schema_version,
-                    occurred_at=occurred_at,
-                    recorded_at=recorded_at,
-                    correlation_id=correlation_id,
-                    causation_id=causation_id,
-                    actor=actor,
-                    traceparent=traceparent,
-                    open=open_part,
-                    key_id=key_id,
-                    sealed=sealed,
-                )
-                for (
-                    position,
-                    stream_id,
-                    version,
-                    event_id,
-                    type_name,
-                    schema_version,
-                    occurred_at,
-                    recorded_at,
-                    correlation_id,
-                    causation_id,
-                    actor,
-                    traceparent,
-                    open_part,
-                    key_id,
-                    sealed,
-                ) in rows
-            ]
+            # The columns stand in the order of the fields; by position is twice as fast as by name.
+            return [RecordedEvent(source, *row) for row in rows]
 
 
 @contextmanager

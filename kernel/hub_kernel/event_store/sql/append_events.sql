@@ -6,8 +6,7 @@
 -- Plans are pinned: a generic plan cached while the table was empty reads it sequentially ever after.
 CREATE FUNCTION {schema}.append_events(
     p_now timestamptz,
-    p_streams text[], p_expected bigint[],
-    p_stream_index int[], p_ordinal int[],
+    p_streams text[], p_expected bigint[], p_counts int[],
     p_event_id uuid[], p_type text[], p_schema_version smallint[], p_occurred_at timestamptz[],
     p_correlation_id uuid[], p_causation_id uuid[], p_actor text[], p_traceparent text[],
     p_open bytea[], p_key_id uuid[], p_sealed bytea[], p_content_hash bytea[],
@@ -25,6 +24,9 @@ DECLARE
     size bigint;
     top int;
     count int := cardinality(p_event_id);
+    stream_of int[];
+    version_of bigint[];
+    n int := 0;
 BEGIN
     SELECT h.position, greatest(h.recorded_at, p_now), h.peaks INTO last_position, recorded_at, tree
       FROM {schema}.log_head h FOR UPDATE;
@@ -45,28 +47,32 @@ BEGIN
 
     recorded_micros := int8send((extract(epoch FROM recorded_at) * 1000000)::bigint);
     top := cardinality(tree);
-    leaves := array_fill(''::bytea, ARRAY[count]);
-    FOR i IN 1 .. count LOOP
-        leaf := sha256('\x00'::bytea || p_content_hash[i] || int8send(last_position + i)
-                       || int8send(versions[p_stream_index[i]] + p_ordinal[i]) || recorded_micros);
-        leaves[i] := leaf;
-        size := last_position + i;
-        WHILE size % 2 = 0 LOOP
-            leaf := sha256('\x01'::bytea || tree[top] || leaf);
-            top := top - 1;
-            size := size / 2;
+    FOR s IN 1 .. cardinality(p_streams) LOOP
+        FOR ordinal IN 1 .. p_counts[s] LOOP
+            n := n + 1;
+            stream_of[n] := s;
+            version_of[n] := versions[s] + ordinal;
+            leaf := sha256('\x00'::bytea || p_content_hash[n] || int8send(last_position + n)
+                           || int8send(versions[s] + ordinal) || recorded_micros);
+            leaves[n] := leaf;
+            size := last_position + n;
+            WHILE size % 2 = 0 LOOP
+                leaf := sha256('\x01'::bytea || tree[top] || leaf);
+                top := top - 1;
+                size := size / 2;
+            END LOOP;
+            top := top + 1;
+            tree[top] := leaf;
         END LOOP;
-        top := top + 1;
-        tree[top] := leaf;
     END LOOP;
 
     INSERT INTO {schema}.events
-    SELECT last_position + e.ord, p_streams[e.stream_index], versions[e.stream_index] + e.ordinal, e.event_id,
+    SELECT last_position + e.ord, p_streams[e.stream_index], e.version, e.event_id,
            split_part(p_streams[e.stream_index], '-', 1), e.type, e.schema_version, e.occurred_at, recorded_at,
            e.correlation_id, e.causation_id, e.actor, e.traceparent, e.open, e.key_id, e.sealed, e.leaf
-      FROM unnest(p_stream_index, p_ordinal, p_event_id, p_type, p_schema_version, p_occurred_at,
+      FROM unnest(stream_of, version_of, p_event_id, p_type, p_schema_version, p_occurred_at,
                   p_correlation_id, p_causation_id, p_actor, p_traceparent, p_open, p_key_id, p_sealed, leaves)
-           WITH ORDINALITY AS e(stream_index, ordinal, event_id, type, schema_version, occurred_at,
+           WITH ORDINALITY AS e(stream_index, version, event_id, type, schema_version, occurred_at,
                                 correlation_id, causation_id, actor, traceparent, open, key_id, sealed, leaf, ord);
 
     UPDATE {schema}.log_head h SET position = last_position + count,

@@ -1,0 +1,1 @@
+"""Intake: takes in the referrals police records systems post, and what they later change."""

@@ -1,0 +1,1 @@
+"""Intake over HTTP: referrals one by one and in bulk, what changes them later, and reading them back."""

@@ -40,9 +40,9 @@ class IssuerUnusable(Unavailable):
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who is asking. ``system`` names a records system; ``authority`` and ``agency`` bound a partner client.
+    """Who is asking. ``system`` names a records system; ``agency`` a partner client's agency.
 
-    An assessor's ``authorities`` empty means all of the force's.
+    ``authority`` bounds whoever carries it to that local authority; without it, all of the force's.
     """
 
     subject: str

@@ -30,6 +30,7 @@ class LogBus:
     def __init__(self, dsn: str, pool: asyncpg.Pool, clock: Clock, *, partitions: int) -> None:
         self._dsn, self._pool, self._clock, self._partitions = dsn, pool, clock, partitions
         self._wakeups: dict[str, set[asyncio.Event]] = {}
+        self._subscribed = asyncio.Event()
         self._listener: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -41,6 +42,7 @@ class LogBus:
         del consumer  # positions are kept by the consumer itself
         wakeup = asyncio.Event()
         self._wakeups.setdefault(source, set()).add(wakeup)
+        self._subscribed.set()
         forget = functools.partial(self._wakeups[source].discard, wakeup)
         return LogSubscription(self._pool, source, wakeup, forget, self._clock, self._partitions)
 
@@ -66,10 +68,13 @@ class LogBus:
         try:
             heard: set[str] = set()
             while not connection.is_closed():
+                self._subscribed.clear()
                 for source in set(self._wakeups) - heard:
                     await connection.add_listener(source, self._wake)
                     heard.add(source)
-                await asyncio.sleep(POLL_SECONDS)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(POLL_SECONDS):
+                        await self._subscribed.wait()
         finally:
             await asyncio.shield(connection.close(timeout=2))
 
@@ -121,7 +126,8 @@ class LogSubscription:
             if self._through is not before:
                 continue  # a page of events already applied before a restart: the next one may hold news
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wakeup.wait(), min(remaining, POLL_SECONDS))
+                async with asyncio.timeout(min(remaining, POLL_SECONDS)):
+                    await self._wakeup.wait()
 
     async def _read(self, limit: int) -> Page:
         after = min(self._through.values())

@@ -125,7 +125,7 @@ class Keyring:
     def __init__(self, pool: asyncpg.Pool, master: MasterKey) -> None:
         self._pool = pool
         self._wrapping = AESGCM(master.derive("wrap data keys"))
-        self._coalescer: Coalescer[UUID, DataKey] = Coalescer(self._mint, _cut, writers=2)
+        self._coalescer: Coalescer[UUID, DataKey] = Coalescer(self._mint, _cut, writers=1)
 
     async def key_for(self, key_id: UUID) -> DataKey:
         """The key with this id, minted durably if there is none yet. Raises ``KeyErased``."""

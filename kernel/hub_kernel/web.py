@@ -10,7 +10,7 @@ import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
-from opentelemetry import propagate, trace
+from opentelemetry import trace
 from pydantic import BaseModel, ValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
@@ -30,9 +30,9 @@ from hub_kernel.errors import (
     Unavailable,
     kind_of,
 )
+from hub_kernel.telemetry import span
 
 _log = structlog.get_logger(__name__)
-_tracer = trace.get_tracer("hub.http")
 
 PROBLEM_JSON: Final = "application/problem+json"
 SESSION_COOKIE: Final = "hub_session"
@@ -216,11 +216,7 @@ class Edge:
         exchange = _Exchange(scope, send, _correlation(headers.get("x-correlation-id")))
         with (
             structlog.contextvars.bound_contextvars(correlation_id=exchange.correlation_id),
-            _tracer.start_as_current_span(
-                "request",
-                context=propagate.extract(headers) if "traceparent" in headers else None,
-                kind=trace.SpanKind.SERVER,
-            ),
+            span("request", kind=trace.SpanKind.SERVER, caller=headers),
         ):
             limit = self._limits.get(scope["path"], self._default)
             await self._answer(

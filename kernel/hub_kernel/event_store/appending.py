@@ -7,7 +7,6 @@ from typing import Final
 from uuid import UUID
 
 import asyncpg
-from opentelemetry import trace
 
 from hub_kernel.clock import Clock
 from hub_kernel.coalescing import Coalescer, Pending
@@ -25,12 +24,12 @@ from hub_kernel.event_store.events import (
 from hub_kernel.event_store.merkle import content_hash
 from hub_kernel.failpoints import failpoint
 from hub_kernel.sealing import KeyErased
+from hub_kernel.telemetry import span
 
 MAX_BATCH_EVENTS: Final = 500
 WRITERS: Final = 2
 """Batches of one process under way at once: one commits while the next is encoded."""
 _UNWRITABLE: Final = (ValueError, asyncpg.DataError, asyncpg.ProgramLimitExceededError)
-_tracer = trace.get_tracer("hub.event_store")
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +193,7 @@ class GroupCommit:
         return await self._coalescer.submit(request_of(appends))
 
     async def _write(self, batch: Sequence[Request]) -> Sequence[AppendResult | Exception]:
-        with _tracer.start_as_current_span("append", attributes={"hub.batch.requests": len(batch)}):
+        with span("append", hub_batch_requests=len(batch)):
             async with self._pool.acquire() as connection:
                 failpoint("append.before")
                 answers = await self._each_or_all(connection, batch)

@@ -8,6 +8,8 @@ from hub_schemas.referral import Referral
 from hub_schemas.referral_people import Address, Subject
 from hub_schemas.referral_sections import Concern
 
+_NO_CONCERN: Final = Concern()
+
 
 class Completeness(NamedTuple):
     """The weighted share stated, 0 to 100, and the names of what is missing, heaviest first."""
@@ -105,7 +107,7 @@ def _alleged_perpetrator(document: Referral) -> bool | None:
 
 
 def _coded_concern(document: Referral) -> bool:
-    concern = document.concern or Concern()
+    concern = document.concern or _NO_CONCERN
     return bool(concern.factor_codes or concern.abuse_categories or concern.adult_abuse_types)
 
 

@@ -18,6 +18,9 @@ from hub_schemas.referral_people import Subject
 from hub_schemas.referral_sections import Concern, Dash, Missing, Risk
 
 _MISSING_WINDOW: Final = timedelta(days=90)
+_NO_CONCERN: Final = Concern()
+_NO_RISK: Final = Risk()
+_NOT_MISSING: Final = Missing()
 
 
 def summarise(document: Referral, *, referral_id: UUID, content_hash: str) -> ReferralSummary:
@@ -25,7 +28,7 @@ def summarise(document: Referral, *, referral_id: UUID, content_hash: str) -> Re
 
     Ages are those on the day of the incident, or of submission where the incident has no date.
     """
-    concern = document.concern or Concern()
+    concern = document.concern or _NO_CONCERN
     sharing, occurred_at = document.sharing, document.times.occurred_at
     completeness = assess_completeness(document)
     return ReferralSummary(
@@ -69,7 +72,7 @@ def is_encompass_due(document: Referral) -> bool:
 
 def is_domestic_abuse(document: Referral) -> bool:
     """Whether the referral's type, or a factor it codes, says domestic abuse."""
-    concern = document.concern or Concern()
+    concern = document.concern or _NO_CONCERN
     return document.referral_type == "domestic_abuse" or not DOMESTIC_ABUSE_FACTORS.isdisjoint(
         concern.factor_codes
     )
@@ -77,9 +80,9 @@ def is_domestic_abuse(document: Referral) -> bool:
 
 def risk_of(document: Referral) -> RiskIndicators:
     """What the officer reported that bears on danger, stated or plainly following from what is."""
-    concern = document.concern or Concern()
-    risk = document.risk or Risk()
-    missing = concern.missing or Missing()
+    concern = document.concern or _NO_CONCERN
+    risk = document.risk or _NO_RISK
+    missing = concern.missing or _NOT_MISSING
     actions = document.actions
     return RiskIndicators(
         officer_grade=risk.officer_grade,

@@ -1,0 +1,1 @@
+"""Triage: how dangerous each referral is, by when it must be decided, and what was decided."""

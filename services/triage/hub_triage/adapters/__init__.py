@@ -1,0 +1,1 @@
+"""What moves triage from outside: intake's facts and the passing of time."""

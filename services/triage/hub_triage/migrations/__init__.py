@@ -1,0 +1,1 @@
+"""The schema ``triage``, step by step."""

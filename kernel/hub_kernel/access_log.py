@@ -16,7 +16,7 @@ from hub_kernel.clock import Clock, new_id
 from hub_kernel.database import Connection
 from hub_kernel.errors import Malformed
 from hub_kernel.event_store import ANY_VERSION, EventStore, NewEvent, StreamAppend
-from hub_kernel.sealing import KeyErased, Keyring
+from hub_kernel.sealing import KeyErased, Keyring, KeyUnknown
 from hub_schemas.envelope import RecordedEvent
 from hub_schemas.facts import Fact
 from hub_schemas.registry import Registry, encode_open
@@ -67,16 +67,19 @@ class AccessLog:
         """The sealed part of each event in clear (JSON); ``None`` where there is none.
 
         The reads are recorded in the caller's transaction: what is returned must not be used unless that
-        commits. Raises ``KeyErased`` when a key is gone, ``SealBroken`` when bytes were changed.
+        commits. Raises ``KeyErased`` when a key is gone, ``KeyUnknown`` when there never was one here,
+        ``SealBroken`` when bytes were changed.
         """
         sealed = [event for event in events if event.sealed is not None and event.key_id is not None]
         keys = await self._keyring.existing(list({event.key_id for event in sealed if event.key_id}))
         opened: dict[UUID, bytes] = {}
         for event in sealed:
-            key = keys.get(event.key_id) if event.key_id else None
-            if key is None or event.sealed is None:
+            if event.key_id is None or event.key_id not in keys:
+                raise KeyUnknown
+            key = keys[event.key_id]
+            if key is None:
                 raise KeyErased
-            opened[event.event_id] = key.open(event.event_id, event.type, event.sealed)
+            opened[event.event_id] = key.open(event.event_id, event.type, event.sealed or b"")
         await self._record(connection, sealed, reader, role, reason)
         return [opened.get(event.event_id) for event in events]
 

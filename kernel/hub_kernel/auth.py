@@ -5,7 +5,6 @@ directory with mode 0600. A hub without a real issuer must not listen beyond loo
 """
 
 import json
-import os
 from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from joserfc.jwk import KeySet, OKPKey
 
 from hub_kernel.clock import epoch_seconds, new_id
 from hub_kernel.errors import Forbidden, Unauthenticated, Unavailable
+from hub_kernel.private_files import read_or_make
 
 Role = Literal["records_system", "assessor", "partner_client", "auditor", "operator"]
 ROLES: Final[tuple[Role, ...]] = get_args(Role)
@@ -36,6 +36,12 @@ class IssuerUnusable(Unavailable):
     """The issuer's keys cannot be read. HUB_ISSUER_JWKS_FILE must hold a JWK set with public keys."""
 
     slug: ClassVar[str] = "issuer-unusable"
+
+
+class LocalKeyUnusable(Unavailable):
+    """The local issuer's key cannot be used: issuer.key must be a JWK in a file only its owner can read."""
+
+    slug: ClassVar[str] = "local-key-unusable"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +85,8 @@ class TokenVerifier:
         try:
             decoded = jwt.decode(token, self._keys, algorithms=_ALGORITHMS)
             self._claims.validate(decoded.claims)
-        except (JoseError, ValueError) as error:
+        except (JoseError, ValueError, TypeError, RecursionError) as error:
+            # The last two: the library takes what a hostile header holds for what it should hold.
             raise TokenRefused from error
         principal = _principal(decoded.claims)
         self._known[token] = (float(decoded.claims["exp"]), principal)
@@ -152,17 +159,17 @@ def _principal(claims: dict[str, Any]) -> Principal:
 
 def _text(claims: dict[str, Any], name: str) -> str | None:
     value = claims.get(name)
-    return value if isinstance(value, str) else None
+    if value is None or isinstance(value, str):
+        return value
+    raise TokenRefused  # read as absent, a bound that cannot be read would open everything
 
 
 def _load_or_make(path: Path) -> OKPKey:
     try:
-        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-    except FileExistsError:
-        return OKPKey.import_key(json.loads(path.read_text()))
-    key = OKPKey.generate_key("Ed25519", private=True)
-    with os.fdopen(descriptor, "w") as file:
-        json.dump(key.as_dict(private=True), file)
-        file.flush()
-        os.fsync(file.fileno())
-    return key
+        return OKPKey.import_key(json.loads(read_or_make(path, _new_key)))
+    except (OSError, ValueError, JoseError) as error:
+        raise LocalKeyUnusable from error
+
+
+def _new_key() -> bytes:
+    return json.dumps(OKPKey.generate_key("Ed25519", private=True).as_dict(private=True)).encode()

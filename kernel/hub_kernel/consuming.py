@@ -20,7 +20,7 @@ import structlog
 from hub_kernel import metrics
 from hub_kernel.clock import Clock
 from hub_kernel.database import Connection
-from hub_kernel.errors import BUS_VERDICT, HubError, Unavailable, kind_of
+from hub_kernel.errors import BUS_VERDICT, HubError, NotFound, Unavailable, kind_of
 from hub_kernel.failpoints import failpoint
 from hub_kernel.inbox import Inbox, ParkedEvent
 from hub_kernel.ports import Bus, Message, Subscription
@@ -305,7 +305,7 @@ class Consumer:
             await asyncio.sleep(HOUSEKEEPING_SECONDS)
 
 
-class EventMissing(HubError):
+class EventMissing(NotFound):
     """An earlier event of this stream never arrived. It is applied as soon as the missing one is."""
 
     slug = "gap"
@@ -333,8 +333,6 @@ def _outcome(heard: _Heard, last_version: int, blocked: bool) -> str:  # noqa: F
 
 def _may_pass(error: Exception) -> bool:
     """Whether the same event may succeed later without anybody changing anything."""
-    if isinstance(error, EventMissing):
-        return False
     if isinstance(error, HubError):
         return BUS_VERDICT[kind_of(error)] == "retry"
     # asyncpg calls an argument of the wrong kind an InterfaceError too; that will never pass.

@@ -44,9 +44,12 @@ class HeadFile:
         """Sign a head and put it at the end, durably."""
         draft = SignedHead(log, head.position, head.root.hex(), clock.now().isoformat(), "")
         signed = SignedHead(**{**asdict(draft), "signature": self._key.sign(draft.statement).hex()})
-        descriptor = os.open(self._path, os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o600)
-        with os.fdopen(descriptor, "a") as file:
-            file.write(json.dumps(asdict(signed)) + "\n")
+        descriptor = os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600)
+        with os.fdopen(descriptor, "r+b") as file:
+            # A line cut short by a crash was never a head; left there, it would spoil the next one.
+            file.seek(file.read().rfind(b"\n") + 1)
+            file.truncate()
+            file.write(json.dumps(asdict(signed)).encode() + b"\n")
             file.flush()
             os.fsync(file.fileno())
 
@@ -56,10 +59,8 @@ class HeadFile:
         Raises ``ValueError`` with the line number for a line that is not a head or whose signature is not
         ours. A last line cut short by a crash is passed over.
         """
-        lines = self._path.read_text().split("\n") if self._path.exists() else []
-        for number, line in enumerate(lines, 1):
-            if not line or (number == len(lines) and line):
-                continue
+        content = self._path.read_bytes() if self._path.exists() else b""
+        for number, line in enumerate(content.split(b"\n")[:-1], 1):
             try:
                 head = SignedHead(**json.loads(line))
                 self._key.public_key().verify(bytes.fromhex(head.signature), head.statement)

@@ -1,5 +1,6 @@
 """Migrations: roles and schemas first, then each owner's Alembic scripts, then what each role may touch."""
 
+import contextlib
 from collections.abc import Iterable, Sequence
 from importlib import resources
 from pathlib import Path
@@ -15,7 +16,7 @@ from hub_kernel.service import Service
 
 BUS_ROLE = "hub_bus"
 KEYRING_ROLE = "hub_keyring"
-_LOCK = 0x48_55_42  # one migrator at a time, cluster-wide
+_LOCK = 0x48_55_42  # one migrator at a time in a database
 
 
 async def migrate(dsn: str, services: Sequence[Service]) -> None:
@@ -90,10 +91,9 @@ async def _prepare(connection: asyncpg.Connection, services: Iterable[Service]) 
         schemas += [service.schema, service.access_schema]
         roles.append(service.role)
     for role in roles:
-        known = await connection.fetchval("SELECT true FROM pg_roles WHERE rolname = $1", role)
-        if not known:
-            await connection.execute(f"CREATE ROLE {role} NOLOGIN")
-            await connection.execute(f"GRANT {role} TO CURRENT_USER")
+        # Roles belong to the whole cluster: another database's migrator may make the same one just now.
+        with contextlib.suppress(asyncpg.DuplicateObjectError, asyncpg.UniqueViolationError):
+            await connection.execute(f"CREATE ROLE {role} NOLOGIN; GRANT {role} TO CURRENT_USER")
     for schema in schemas:
         await connection.execute(f"CREATE SCHEMA IF NOT EXISTS {schema}")
 

@@ -23,6 +23,7 @@ from hub_kernel.database import open_pool
 from hub_kernel.errors import Forbidden, Unavailable
 from hub_kernel.event_store import EventStore
 from hub_kernel.heads import HeadFile
+from hub_kernel.http_protocol import BoundedHttpProtocol
 from hub_kernel.log_bus import LogBus
 from hub_kernel.migrating import BUS_ROLE, KEYRING_ROLE
 from hub_kernel.ports import Bus
@@ -31,7 +32,7 @@ from hub_kernel.service import Parts, Service, ServiceContext, Worker
 from hub_kernel.settings import Settings
 from hub_kernel.sign_in import SignIn
 from hub_kernel.telemetry import configure_tracing
-from hub_kernel.web import allow, check_every_route_is_closed, create_api
+from hub_kernel.web import allow, create_api, include_closed
 
 _log = structlog.get_logger(__name__)
 _FIRST_PAUSE_SECONDS: Final = 0.2
@@ -119,7 +120,7 @@ async def serve(
                 hub.app,
                 host=settings.host,
                 port=settings.port,
-                http="httptools",
+                http=BoundedHttpProtocol,
                 ws="none",
                 lifespan="off",
                 proxy_headers=False,
@@ -127,7 +128,6 @@ async def serve(
                 access_log=False,
                 server_header=False,
                 timeout_graceful_shutdown=int(settings.shutdown_seconds),
-                h11_max_incomplete_event_size=65_536,
             )
         )
         _calm_collector()
@@ -224,11 +224,10 @@ def _assemble(
     app = create_api("Referral hub", verifier, limits, settings.max_body_bytes)
     for service in services:
         for router in parts[service.name].routers:
-            app.include_router(router, tags=[service.name])
+            include_closed(app, router, [service.name])
     if sign_in is not None:
-        app.include_router(sign_in.router())
-    app.include_router(_operations(app, contexts))
-    check_every_route_is_closed(app)
+        include_closed(app, sign_in.router(), [])
+    include_closed(app, _operations(app, contexts), [])
     return Hub(app, contexts, parts, issuer, sign_in, heads)
 
 

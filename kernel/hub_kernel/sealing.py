@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from hub_kernel.coalescing import Coalescer, Pending
 from hub_kernel.errors import NotFound, Rejected, Unavailable
+from hub_kernel.private_files import read_or_make
 
 KEY_BYTES: Final = 32
 _NONCE_BYTES: Final = 12
@@ -75,17 +76,10 @@ class MasterKey:
         Raises ``MasterKeyUnusable`` when others can read it.
         """
         try:
-            descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-        except FileExistsError:
-            if path.stat().st_mode & 0o077:
-                raise MasterKeyUnusable from None
-            return cls.from_text(path.read_text().strip())
-        with os.fdopen(descriptor, "wb") as file:
-            secret = os.urandom(KEY_BYTES)
-            file.write(base64.b64encode(secret) + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
-        return cls(secret)
+            text = read_or_make(path, lambda: base64.b64encode(os.urandom(KEY_BYTES)) + b"\n").decode()
+        except (OSError, ValueError) as error:
+            raise MasterKeyUnusable from error
+        return cls.from_text(text.strip())
 
     def derive(self, purpose: str) -> bytes:
         """A key for one purpose, 32 bytes (HKDF-SHA256, RFC 5869)."""
@@ -168,7 +162,7 @@ class Keyring:
             return None
         try:
             secret = self._wrapping.decrypt(wrapped[:_NONCE_BYTES], wrapped[_NONCE_BYTES:], key_id.bytes)
-        except InvalidTag as error:
+        except (InvalidTag, ValueError) as error:
             raise SealBroken from error
         return DataKey(key_id, secret)
 

@@ -19,7 +19,7 @@ class NoDatabase(Unavailable):
 
 
 def run(*services: Service) -> None:
-    """Serve until SIGTERM or SIGINT; what cannot be mended by waiting ends the process with a line of advice."""
+    """Serve until SIGTERM or SIGINT; a fault of the set-up ends the process with one line of advice."""
     settings = Settings()
     configure_logging(settings.log_level)
     try:

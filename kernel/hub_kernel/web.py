@@ -1,18 +1,24 @@
 """The HTTP edge: problem details, limits on bodies, who may call what, telemetry. Closed by default."""
 
+import asyncio
+import contextlib
 import re
 from collections.abc import Mapping, Sequence
+from enum import Enum
 from typing import Any, Final
 from uuid import UUID
 
 import asyncpg
 import structlog
-from fastapi import FastAPI, Request
+from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from fastapi.openapi.models import HTTPBearer
 from fastapi.routing import APIRoute
+from fastapi.security.base import SecurityBase
 from opentelemetry import trace
 from pydantic import BaseModel, ValidationError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, HTTPConnection
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -37,6 +43,10 @@ _log = structlog.get_logger(__name__)
 PROBLEM_JSON: Final = "application/problem+json"
 SESSION_COOKIE: Final = "hub_session"
 _BEARER: Final = re.compile(r"^[Bb]earer +([A-Za-z0-9._~+/=-]+)$")
+_LENGTH: Final = re.compile(r"^[0-9]{1,18}$")
+_FIELD_NAME: Final = re.compile(r"[a-z_][a-z0-9_]{0,39}")
+_DROPPED_BYTES: Final = 67_108_864
+_DROPPING_SECONDS: Final = 5.0
 _SLOW_SECONDS: Final = 1.0
 _METHODS: Final = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"})
 _INTERNAL_FAULT: Final = {
@@ -59,11 +69,14 @@ class Problem(BaseModel):
     errors: dict[str, str] = {}
 
 
-class Gate:
+class Gate(SecurityBase):
     """Lets the listed roles in and hands over the principal; everybody else gets a problem.
 
     ``session`` also takes the cookie that the one-time sign-in link sets, for pages a person opens.
     """
+
+    model = HTTPBearer(bearerFormat="JWT")
+    scheme_name = "bearer"
 
     def __init__(self, roles: Sequence[Role], *, session: bool = False) -> None:
         self.roles = tuple(roles)
@@ -72,18 +85,19 @@ class Gate:
     async def __call__(self, request: Request) -> Principal:
         """Authenticate and authorise one request. Raises ``Unauthenticated`` or ``Forbidden``."""
         verifier: TokenVerifier = request.app.state.verifier
-        principal = verifier.verify(self._token(request))
+        principal = verifier.verify(_token(request, session=self.session))
         if principal.role not in self.roles:
             raise Forbidden
         return principal
 
-    def _token(self, request: Request) -> str:
-        header = request.headers.get("authorization")
-        if header is not None and (match := _BEARER.match(header)):
-            return match[1]
-        if self.session and (cookie := request.cookies.get(SESSION_COOKIE)):
-            return cookie
-        raise Unauthenticated
+
+def _token(request: HTTPConnection, *, session: bool) -> str:
+    header = request.headers.get("authorization")
+    if header is not None and (match := _BEARER.match(header)):
+        return match[1]
+    if session and (cookie := request.cookies.get(SESSION_COOKIE)):
+        return cookie
+    raise Unauthenticated
 
 
 def allow(*roles: Role, session: bool = False) -> Gate:
@@ -95,19 +109,22 @@ OPEN_PATHS: Final = frozenset({"/health/live", "/health/ready", "/sign-in"})
 """Routes without a gate: health, and the sign-in link, whose one-time code is itself the credential."""
 
 
-def check_every_route_is_closed(app: FastAPI) -> None:
-    """Refuse to start with a route that names no roles, and write the roles into the OpenAPI document."""
-    for route in app.routes:
-        if not isinstance(route, APIRoute) or route.path in OPEN_PATHS:
+def include_closed(app: FastAPI, router: APIRouter, tags: list[str | Enum]) -> None:
+    """Serve a router, each of its routes closed; write the roles of each into the OpenAPI document.
+
+    Raises ``RuntimeError``, so that the hub refuses to start, for a route that names no roles and for one of
+    a kind that cannot (a mount, a websocket, a router in the router).
+    """
+    for route in router.routes:
+        path = getattr(route, "path", "of a router in a router")
+        if path in OPEN_PATHS:
             continue
-        gates = [d.call for d in route.dependant.dependencies if isinstance(d.call, Gate)]
-        if not gates:
-            raise RuntimeError(f"route {route.path} has no gate: add Depends(allow(...))")
-        route.openapi_extra = {
-            **(route.openapi_extra or {}),
-            "x-roles": sorted({role for gate in gates for role in gate.roles}),
-            "security": [{"bearer": []}],
-        }
+        gates = [d.call for d in route.dependant.dependencies] if isinstance(route, APIRoute) else []
+        roles = {role for gate in gates if isinstance(gate, Gate) for role in gate.roles}
+        if not isinstance(route, APIRoute) or not roles:
+            raise RuntimeError(f"route {path} has no gate: add Depends(allow(...))")
+        route.openapi_extra = {**(route.openapi_extra or {}), "x-roles": sorted(roles)}
+    app.include_router(router, tags=tags)
 
 
 def problem(error: HubError) -> JSONResponse:
@@ -116,6 +133,8 @@ def problem(error: HubError) -> JSONResponse:
     headers = {"WWW-Authenticate": "Bearer"} if status == 401 else {}  # noqa: PLR2004  RFC 9110 section 11.6.1
     if isinstance(error, Unavailable):
         headers["Retry-After"] = "1"
+    if isinstance(error, TooLarge):
+        headers["Connection"] = "close"  # what is left of the body is not worth reading
     return JSONResponse(problem_body(error), status, headers, media_type=PROBLEM_JSON)
 
 
@@ -136,9 +155,17 @@ def malformed(error: ValidationError | RequestValidationError) -> Malformed:
     """What pydantic found, by field and kind of fault only: its own messages can quote the input."""
     fields: dict[str, str] = {}
     for fault in error.errors()[:50]:
-        path = ".".join(str(part) for part in fault["loc"] if part != "body") or "body"
-        fields[path[:200]] = str(fault["type"]).replace("_", " ")
+        steps = [str(step) for step in fault["loc"] if step != "body"]
+        if fault["type"] == "extra_forbidden" and not _FIELD_NAME.fullmatch(steps[-1]):
+            steps[-1] = "(unnamed)"
+        fields[".".join(steps) or "body"] = str(fault["type"]).replace("_", " ")
     return Malformed(fields=fields)
+
+
+_PROBLEM_RESPONSE: Final = {
+    "description": "Refused, or not possible now: problem details (RFC 9457).",
+    "content": {PROBLEM_JSON: {"schema": Problem.model_json_schema()}},
+}
 
 
 def create_api(
@@ -154,7 +181,9 @@ def create_api(
         openapi_url="/openapi.json",
         docs_url=None,
         redoc_url=None,
-        responses={"4XX": {"model": Problem, "content": {PROBLEM_JSON: {}}}},
+        # A redirect would be built from the Host header, which is the caller's to choose.
+        redirect_slashes=False,
+        responses={"4XX": _PROBLEM_RESPONSE, "5XX": _PROBLEM_RESPONSE},
     )
     # The document itself is served behind a gate by the runtime.
     app.router.routes = [r for r in app.router.routes if getattr(r, "path", "") != "/openapi.json"]
@@ -164,7 +193,7 @@ def create_api(
     app.add_exception_handler(HTTPException, _on_http_exception)
     for driver_error in _DRIVER_ERRORS:
         app.add_exception_handler(driver_error, _on_driver_error)
-    app.add_middleware(Edge, limits=body_limits, default_limit=default_limit)
+    app.add_middleware(Edge, verifier=verifier, limits=body_limits, default_limit=default_limit)
     return app
 
 
@@ -182,9 +211,13 @@ async def _on_driver_error(_request: Request, error: Exception) -> Response:
 
 
 async def _on_http_exception(_request: Request, error: Exception) -> Response:
+    if isinstance(error.__cause__, HubError):  # FastAPI wraps what reading the body raised
+        return problem(error.__cause__)
     status = error.status_code if isinstance(error, HTTPException) else 500
     if status == 404:  # noqa: PLR2004
         return problem(NotFound())
+    if status == 400:  # noqa: PLR2004  FastAPI again: a body that is no text, or nested too deep
+        return problem(Malformed(fields={"body": "json invalid"}))
     body = {
         "type": f"urn:referral-hub:problem:http-{status}",
         "title": "Request refused",
@@ -195,13 +228,17 @@ async def _on_http_exception(_request: Request, error: Exception) -> Response:
 
 
 class Edge:
-    """What happens to every request: correlation, a bound on its body, a span, metrics, a last resort.
+    """What happens to every request: correlation, a span, a token, a bounded body, metrics, a last resort.
 
-    Plain ASGI, so that streaming stays streaming.
+    A stranger is refused before anything of its body is looked at. Plain ASGI, so that streaming stays
+    streaming.
     """
 
-    def __init__(self, app: ASGIApp, *, limits: Mapping[str, int], default_limit: int) -> None:
-        self._app, self._limits, self._default = app, limits, default_limit
+    def __init__(
+        self, app: ASGIApp, *, verifier: TokenVerifier, limits: Mapping[str, int], default_limit: int
+    ) -> None:
+        self._app, self._verifier = app, verifier
+        self._limits, self._default = limits, default_limit
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one connection event of the server."""
@@ -219,19 +256,29 @@ class Edge:
             span("request", kind=trace.SpanKind.SERVER, caller=headers),
         ):
             limit = self._limits.get(scope["path"], self._default)
-            await self._answer(
-                scope, _Bounded(receive, limit), exchange, headers.get("content-length"), limit
-            )
+            refusal = self._refusal(scope, headers.get("content-length"), limit)
+            if refusal is None:
+                await self._answer(scope, _Bounded(receive, limit), exchange)
+            else:
+                if "expect" not in headers:
+                    await _drop_rest(receive)
+                await problem(refusal)(scope, receive, exchange.send)
             exchange.finish()
 
-    async def _answer(
-        self, scope: Scope, receive: Receive, exchange: "_Exchange", length: str | None, limit: int
-    ) -> None:
-        if length is not None and (not length.isdigit() or int(length) > limit):
-            await problem(TooLarge())(scope, receive, exchange.send)
-            return
+    def _refusal(self, scope: Scope, length: str | None, limit: int) -> HubError | None:
+        if scope["path"] not in OPEN_PATHS:
+            try:
+                self._verifier.verify(_token(HTTPConnection(scope), session=True))
+            except HubError as error:
+                return error
+        too_large = length is not None and (not _LENGTH.match(length) or int(length) > limit)
+        return TooLarge() if too_large else None
+
+    async def _answer(self, scope: Scope, receive: Receive, exchange: "_Exchange") -> None:
         try:
             await self._app(scope, receive, exchange.send)
+        except ClientDisconnect:
+            _log.info("http.caller_left", method=scope["method"])
         except Exception:  # noqa: BLE001  the last resort of the process: answer, and tell the log where
             _log.exception("http.unhandled", method=scope["method"])
             if not exchange.status:
@@ -250,8 +297,25 @@ class _Bounded:
         message = await self._receive()
         self._left -= len(message.get("body", b""))
         if self._left < 0:
+            if message.get("more_body"):
+                await _drop_rest(self._receive)
             raise TooLarge
         return message
+
+
+async def _drop_rest(receive: Receive) -> None:
+    """Drop what is still to come of a refused body, within bounds.
+
+    A client whose connection closes while it is sending sees a reset and never the answer.
+    """
+    left = _DROPPED_BYTES
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_DROPPING_SECONDS):
+            while left > 0:
+                message = await receive()
+                left -= len(message.get("body", b""))
+                if not message.get("more_body"):
+                    return
 
 
 class _Exchange:

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 import typer
-from hub_embedded.cli import app
 
+from hub_embedded.cli import app
 from hub_kernel.settings import Settings
+from hub_schemas.referral import Referral
 
 ROOT = Path(__file__).parents[2]
 FOLDERS = ("schemas", "kernel", "services", "embedded")
@@ -80,6 +81,8 @@ def test_every_command_in_the_documents_exists(where: str, program: str, words: 
     if program == "make":
         assert words.split(maxsplit=1)[0] in make_targets(), where
         return
+    if any(name.startswith(f"{words} ") for name in HUB_COMMANDS):
+        return  # a group of commands
     names = [name for name in HUB_COMMANDS if f"{words} ".startswith(f"{name} ")]
     assert names, f"{where} names a command that hub does not have"
     options = {word.partition("=")[0] for word in words.split() if word.startswith("--")}
@@ -101,6 +104,25 @@ def test_the_readme_tells_the_default_of_every_setting(name: str) -> None:
     default = Settings.model_fields[name].default
     shown = "unset" if default is None else f"`{default}`"
     assert f"| `HUB_{name.upper()}` | {shown} |" in (ROOT / "README.md").read_text()
+
+
+def test_the_first_referral_of_the_readme_is_a_referral() -> None:
+    [document] = re.findall(r"--data '(\{.*?\n  \})'", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert Referral.model_validate_json(document).source.version == 1
+
+
+def test_the_walk_of_the_readme_is_the_one_the_journey_test_approves() -> None:
+    walk = (ROOT / "tests" / "golden" / "walk.txt").read_text().rstrip()
+    assert f"```text\n{walk}\n```" in (ROOT / "README.md").read_text()
+
+
+@pytest.mark.parametrize("folder", ["kernel", "schemas", "embedded"])
+def test_the_readme_of_a_folder_names_every_room_in_it(folder: str) -> None:
+    [package] = [path for path in (ROOT / folder).iterdir() if path.name.startswith("hub_")]
+    rooms = {path.stem for path in package.iterdir() if path.suffix == ".py" and path.stem != "__init__"}
+    rooms |= {f"{path.name}/" for path in package.iterdir() if path.is_dir() and path.name != "__pycache__"}
+    told = set(re.findall(r"`([^`]+)`", (ROOT / folder / "README.md").read_text()))
+    assert sorted(rooms - told) == []
 
 
 @pytest.mark.parametrize("path", documents(), ids=ids)

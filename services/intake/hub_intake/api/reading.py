@@ -116,7 +116,7 @@ class Reading:
         async with self.context.pool.acquire() as connection, connection.transaction():
             page = await self.context.store.read.stream(connection, stream_of(referral_id), after)
             if after == 0 and page:
-                _require_readable([_decode(page[0])], principal)
+                _require_readable([_decode(event) for event in page], principal)
             if reason is None:
                 return [_line(event) for event in page]
             opened = await self.context.access_log.open_in(
@@ -169,11 +169,17 @@ def _reason_to_view(principal: Principal, access_reason: str | None) -> AccessRe
 
 
 def _require_readable(facts: Sequence[IntakeFact], principal: Principal) -> None:
-    """A records system reads what it sent; for everything else it gets the answer nothing would get."""
+    """A records system reads what it sent, a token bound to an authority what is that authority's now.
+
+    For everything else they get the answer nothing would get.
+    """
     first = facts[0] if facts else None
     if not isinstance(first, ReferralReceived):
         raise ReferralUnknown
     if principal.role == "records_system" and first.summary.source_system != principal.system:
+        raise ReferralUnknown
+    authorities = [f.summary.authority for f in facts if isinstance(f, ReferralReceived | ReferralAmended)]
+    if principal.authority not in {None, authorities[-1]}:
         raise ReferralUnknown
 
 

@@ -1,0 +1,1 @@
+"""Oversight: what leaders see of every referral, its deadlines and its deliveries, from facts heard."""

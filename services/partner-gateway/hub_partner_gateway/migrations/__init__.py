@@ -1,0 +1,1 @@
+"""The schema of partner-gateway, step by step."""

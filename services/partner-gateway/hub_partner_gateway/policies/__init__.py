@@ -1,0 +1,1 @@
+"""The gateway's pure rules: packages, rendering, answers, retries, routing."""

@@ -1,0 +1,5 @@
+"""Alembic's entry into these scripts."""
+
+from hub_kernel.migrating import run_environment
+
+run_environment()

@@ -1,0 +1,12 @@
+"""Contract tests may use the two tiny services beside the real ones."""
+
+from tests.component.ledger_service.fixtures import (
+    clock,
+    ledger,
+    ledger_dsn,
+    ledger_template,
+    owner,
+    reader_pool,
+)
+
+__all__ = ["clock", "ledger", "ledger_dsn", "ledger_template", "owner", "reader_pool"]

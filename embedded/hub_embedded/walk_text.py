@@ -22,8 +22,9 @@ def walk_text(events: Sequence[RecordedEvent], *, plain: bool = False) -> str:
     """The walk of one referral, one line a hop: when, who, what, what it says, and after which hop.
 
     ``events`` are all of one correlation id, in the order recorded. A hop stands under the one that caused
-    it; beside each other they stand by service, then stream, then version, so that the text does not depend
-    on which service was quicker. ``plain`` leaves out whatever differs from run to run: ids and instants.
+    it, and one without a recorded cause (a person's act, a partner's answer) where its stream stands; beside
+    each other they stand by service, then stream, then version, so that the text does not depend on which
+    service was quicker. ``plain`` leaves out whatever differs from run to run: ids and instants.
     """
     hops = list(_hops(events))
     labels = {event.event_id: f"e{number}" for number, (event, _) in enumerate(hops, 1)}
@@ -43,8 +44,10 @@ def _hops(events: Sequence[RecordedEvent]) -> Iterator[tuple[RecordedEvent, int]
     """The events as a tree by causation, each with its depth, causes first."""
     known = {event.event_id for event in events}
     caused: dict[UUID | None, list[RecordedEvent]] = {}
+    places: dict[str, UUID | None] = {}
     for event in sorted(events, key=_siblings(events)):
-        cause = event.causation_id if event.causation_id in known else None
+        cause = event.causation_id if event.causation_id in known else places.get(event.stream_id)
+        places.setdefault(event.stream_id, cause)
         caused.setdefault(cause, []).append(event)
     waiting = [(event, 0) for event in reversed(caused.get(None, []))]
     while waiting:

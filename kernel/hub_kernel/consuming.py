@@ -31,6 +31,8 @@ _log = structlog.get_logger(__name__)
 
 Handler = Callable[[Connection, RecordedEvent], Awaitable[None]]
 """Makes one event's effect in the transaction given. May be called again after a rollback."""
+BatchHandler = Callable[[Connection, Sequence[RecordedEvent]], Awaitable[None]]
+"""Makes the effects of several events, in order, in the transaction given; for effects that fold together."""
 
 PAGE_MESSAGES: Final = 100
 WAIT_SECONDS: Final = 5.0
@@ -44,6 +46,7 @@ _OUTAGE: Final = (
     OSError,
     TimeoutError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
     asyncpg.PostgresConnectionError,
     asyncpg.OperatorInterventionError,
     asyncpg.InsufficientResourcesError,
@@ -80,7 +83,7 @@ class Consumer:
         schema: str,
         pool: asyncpg.Pool,
         bus: Bus,
-        handler: Handler,
+        handler: BatchHandler,
         clock: Clock,
     ) -> None:
         self.name, self.source = name, source
@@ -199,16 +202,18 @@ class Consumer:
             waiting: list[ParkedEvent] = []
             late: list[ParkedEvent] = []
             applied: dict[str, int] = {}
+            events: list[RecordedEvent] = []
             for one in fresh:
                 outcome = _outcome(one, versions.get(one.stream_id, 0), one.stream_id in blocked)
                 outcomes.append(outcome)
                 if outcome == "applied" and one.event is not None:
-                    await self._handle(connection, one.event)
+                    events.append(one.event)
                     versions[one.stream_id] = applied[one.stream_id] = one.version
                 elif outcome != "repeat":
                     parked = ParkedEvent(one.message, one.stream_id, one.version, outcome, 0)
                     (late if outcome == "late" else waiting).append(parked)
                     blocked.add(one.stream_id)
+            await self._handle(connection, events)
             if waiting:
                 await self._inbox.park(connection, waiting, self._clock.now(), None)
             if late:
@@ -223,10 +228,12 @@ class Consumer:
             if outcome not in ("applied", "repeat"):
                 _log.error("consumer.parked", consumer=self.name, source=self.source, reason=outcome)
 
-    async def _handle(self, connection: Connection, event: RecordedEvent) -> None:
-        with processing(self.name, event):
+    async def _handle(self, connection: Connection, events: Sequence[RecordedEvent]) -> None:
+        if not events:
+            return
+        with processing(self.name, events):
             failpoint("effect.before")
-            await self._handler(connection, event)
+            await self._handler(connection, events)
             failpoint("effect.after")
 
     async def _park(self, partition: int, heard: _Heard, error: Exception, attempts: int) -> None:
@@ -278,7 +285,7 @@ class Consumer:
         if event.version > last + 1:
             raise EventMissing
         if event.version == last + 1:
-            await self._handle(connection, event)
+            await self._handle(connection, [event])
             await self._inbox.record(connection, {event.stream_id: event.version})
         await self._inbox.unpark(connection, parked)
 
@@ -303,6 +310,16 @@ class Consumer:
                     metrics.CONSUMER_LAG_EVENTS.labels(self.name, self.source).set(lag.events)
                     metrics.CONSUMER_LAG_SECONDS.labels(self.name, self.source).set(lag.seconds)
             await asyncio.sleep(HOUSEKEEPING_SECONDS)
+
+
+def one_by_one(handler: Handler) -> BatchHandler:
+    """A handler of single events as one of several."""
+
+    async def handle(connection: Connection, events: Sequence[RecordedEvent]) -> None:
+        for event in events:
+            await handler(connection, event)
+
+    return handle
 
 
 class EventMissing(NotFound):

@@ -69,10 +69,11 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._stage, self._head_bytes, self._body_bytes = "head", 0, 0
 
     def on_headers_complete(self) -> None:
-        """Refuse a head that came at once but is too large, or names several hosts (RFC 9112 section 3.2)."""
+        """Refuse a head that came at once but is too large, or names no one host (RFC 9112 section 3.2)."""
         size = len(self.url) + sum(len(name) + len(value) + _HEADER_MARKS for name, value in self.headers)
         self._head_bytes = max(self._head_bytes, size)
-        if size > MAX_HEAD_BYTES or sum(name == b"host" for name, _ in self.headers) > 1:
+        hosts = sum(name == b"host" for name, _ in self.headers)
+        if size > MAX_HEAD_BYTES or hosts > 1 or (hosts == 0 and self.parser.get_http_version() == "1.1"):
             raise _Refused
         super().on_headers_complete()
         self._stage = "body"

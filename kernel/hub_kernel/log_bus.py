@@ -13,6 +13,7 @@ from hub_kernel.clock import Clock
 from hub_kernel.database import Connection
 from hub_kernel.errors import Unavailable
 from hub_kernel.event_store.reading import Reader
+from hub_kernel.failpoints import failpoint
 from hub_kernel.partitioning import partition_of
 from hub_kernel.ports import Features, Lag, Message, Page
 from hub_schemas.envelope import to_cloudevent
@@ -20,6 +21,10 @@ from hub_schemas.envelope import to_cloudevent
 _log = structlog.get_logger(__name__)
 POLL_SECONDS: Final = 0.5
 """How long a reader may sleep through a lost notification: polling is the truth, NOTIFY only a wake-up."""
+
+_AWAY: Final = (
+    OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError,
+)  # fmt: skip
 
 
 class LogBus:
@@ -59,7 +64,7 @@ class LogBus:
         while True:
             try:
                 await self._listen_once()
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:
+            except _AWAY as error:
                 _log.warning("bus.listener_lost", error=type(error).__name__)
             await asyncio.sleep(POLL_SECONDS)
 
@@ -131,10 +136,11 @@ class LogSubscription:
 
     async def _read(self, limit: int) -> Page:
         after = min(self._through.values())
+        failpoint("publish.before")
         try:
             async with self._pool.acquire() as connection:
                 events = await self._reader.log(connection, after, limit)
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:
+        except _AWAY as error:
             raise Unavailable("The event log does not answer. Reading goes on when it does.") from error
         count = len(self._through)
         messages = []
@@ -146,6 +152,7 @@ class LogSubscription:
         if events:
             last = events[-1].position
             self._through = {partition: max(done, last) for partition, done in self._through.items()}
+            failpoint("publish.after")
         return Page(messages, dict(self._through))
 
     async def lag(self) -> Lag:

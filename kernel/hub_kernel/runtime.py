@@ -13,7 +13,7 @@ import structlog
 import uvicorn
 from fastapi import APIRouter, Depends, FastAPI
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from hub_kernel import failpoints, metrics
 from hub_kernel.access_log import AccessLog
@@ -249,7 +249,7 @@ def _operations(app: FastAPI, contexts: dict[str, ServiceContext]) -> APIRouter:
         status = 200 if all(states.values()) else 503
         return JSONResponse({"status": "ready" if status == 200 else "not ready", "services": states}, status)  # noqa: PLR2004
 
-    @router.get("/metrics")
+    @router.get("/metrics", response_class=PlainTextResponse)
     async def prometheus(_principal: Annotated[Principal, Depends(operator)]) -> Response:
         """All metrics in the Prometheus text format."""
         return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)

@@ -9,7 +9,7 @@ from fastapi import APIRouter
 
 from hub_kernel.access_log import AccessLog
 from hub_kernel.clock import Clock
-from hub_kernel.consuming import Consumer, Handler
+from hub_kernel.consuming import BatchHandler, Consumer, Handler, one_by_one
 from hub_kernel.event_store import EventStore
 from hub_kernel.ports import Bus
 from hub_kernel.sealing import Keyring, MasterKey
@@ -45,7 +45,11 @@ class ServiceContext:
     bus: Bus
 
     def consumer(self, source: str, handler: Handler) -> Consumer:
-        """A consumer of another service's facts (``source`` is its schema) in this service's database."""
+        """A consumer of a service's facts (``source`` is its schema) in this service's database."""
+        return self.batch_consumer(source, one_by_one(handler))
+
+    def batch_consumer(self, source: str, handler: BatchHandler) -> Consumer:
+        """As ``consumer``, for effects that are made faster for several events together."""
         return Consumer(
             self.name,
             source,

@@ -3,7 +3,7 @@
 import logging
 import sys
 import threading
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
@@ -64,8 +64,8 @@ def current_traceparent() -> str | None:
 
 
 @contextmanager
-def processing(consumer: str, event: RecordedEvent) -> Iterator[None]:
-    """A span around the effect of one event, linked to the span that recorded it.
+def processing(consumer: str, events: Sequence[RecordedEvent]) -> Iterator[None]:
+    """A span around the effects of events of one source, linked to the spans that recorded them.
 
     A link and not a parent, because a parked or replayed event may be handled days later. The message key is
     left out of the attributes: it points at a person's record.
@@ -73,19 +73,21 @@ def processing(consumer: str, event: RecordedEvent) -> Iterator[None]:
     if not _exporting.is_set():
         yield
         return
-    links = []
-    if event.traceparent is not None:
-        origin = trace.get_current_span(propagate.extract({"traceparent": event.traceparent}))
-        links.append(trace.Link(origin.get_span_context()))
+    origins = {event.traceparent for event in events if event.traceparent is not None}
+    links = [
+        trace.Link(trace.get_current_span(propagate.extract({"traceparent": origin})).get_span_context())
+        for origin in origins
+    ]
     with _tracer.start_as_current_span(
-        f"process {event.type}",
+        f"process {events[0].source}",
         kind=trace.SpanKind.CONSUMER,
         links=links,
         attributes={
             "messaging.system": "hub",
             "messaging.operation.type": "process",
             "messaging.consumer.group.name": consumer,
-            "messaging.destination.name": event.source,
+            "messaging.destination.name": events[0].source,
+            "messaging.batch.message_count": len(events),
         },
     ):
         yield

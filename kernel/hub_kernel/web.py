@@ -55,8 +55,10 @@ _INTERNAL_FAULT: Final = {
     "status": 500,
     "detail": "The hub met a fault of its own. Nothing is half done; tell the operator the correlation id.",
 }
-_EDGE_HEADERS: Final = frozenset({b"x-correlation-id", b"content-length", b"traceparent"})
-_DRIVER_ERRORS: Final = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError)
+_EDGE_HEADERS: Final = frozenset({b"x-correlation-id", b"content-length", b"traceparent", b"expect"})
+_DRIVER_ERRORS: Final = (
+    OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError,
+)  # fmt: skip
 
 
 class Problem(BaseModel):

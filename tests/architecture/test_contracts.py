@@ -63,11 +63,33 @@ def _nested(info: msgspec.inspect.Type) -> list[str]:
     return []
 
 
-PERSONAL = {
-    "name", "names", "family_name", "given_names", "first_name", "surname", "address", "addresses",
-    "postcode", "date_of_birth", "dob", "phone", "phones", "email", "nhs_number", "upn", "narrative", "text", "record_id",
-    "occurrence_number", "contact_id", "body", "document",
-}  # fmt: skip
+PERSONAL = frozenset(
+    [
+        "name",
+        "names",
+        "family_name",
+        "given_names",
+        "first_name",
+        "surname",
+        "address",
+        "addresses",
+        "postcode",
+        "date_of_birth",
+        "dob",
+        "phone",
+        "phones",
+        "email",
+        "nhs_number",
+        "upn",
+        "narrative",
+        "text",
+        "record_id",
+        "occurrence_number",
+        "contact_id",
+        "body",
+        "document",
+    ]
+)
 
 
 @pytest.mark.parametrize(("service", "kind"), FACTS, ids=lambda value: getattr(value, "__name__", value))

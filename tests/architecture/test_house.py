@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from hub_embedded.services import SERVICES
+from hub_kernel.service import Service
 from hub_kernel.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -15,7 +17,6 @@ SOURCES = [
     for folder in ("schemas", "kernel", "services", "embedded")
     for path in sorted((ROOT / folder).rglob("*.py"))
 ]
-SERVICES = sorted(path for path in (ROOT / "services").iterdir() if path.is_dir())
 PURE = ("commands", "domain", "policies", "views")
 
 
@@ -109,10 +110,11 @@ def test_every_setting_is_in_the_readme(name: str) -> None:
     assert f"`HUB_{name.upper()}`" in (ROOT / "README.md").read_text()
 
 
-@pytest.mark.parametrize("service", SERVICES, ids=lambda path: path.name)
-def test_every_service_says_what_it_decides(service: Path) -> None:
-    readme = (service / "README.md").read_text()
-    for heading in ("Decides", "Commands", "Facts", "Routes"):
+@pytest.mark.parametrize("service", SERVICES, ids=lambda service: service.name)
+def test_every_service_says_which_facts_it_records_and_what_it_serves(service: Service) -> None:
+    readme = (ROOT / "services" / service.name / "README.md").read_text()
+    assert {kind.__name__ for kind in service.registry if kind.__name__ not in readme} == set()
+    for heading in ("Routes", "Settings"):
         assert re.search(rf"^#+ .*{heading}", readme, re.MULTILINE | re.IGNORECASE), heading
 
 

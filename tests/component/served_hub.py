@@ -3,6 +3,7 @@
 import asyncio
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import asyncpg
+import httpx
 
 from hub_embedded.services import SERVICES
 from hub_kernel.auth import LocalIssuer, Role
@@ -49,6 +51,16 @@ class Answer(NamedTuple):
         return self.raw.partition(b"\r\n\r\n")[2]
 
 
+class Referred(NamedTuple):
+    """A referral that went as far as it can, and one of its deliveries."""
+
+    referral_id: str
+    delivery_id: str
+    message_id: str
+    authority: str
+    agency: str
+
+
 @dataclass(frozen=True)
 class ServedHub:
     """A hub in a process of its own."""
@@ -78,6 +90,33 @@ class ServedHub:
         """A bearer token."""
         issuer = LocalIssuer(self.data_dir / "issuer.key", "referral-hub")
         return issuer.token(role, subject=f"a-{role}", **claims)
+
+    def caller(self, token: str) -> httpx.AsyncClient:
+        """A client over real HTTP."""
+        headers = {"Authorization": f"Bearer {token}"}
+        return httpx.AsyncClient(
+            base_url=self.base_url, headers=headers, trust_env=False, timeout=ANSWER_SECONDS
+        )
+
+    async def refer(self, document: dict[str, Any]) -> Referred:
+        """Post a referral that policy shares at once, and wait until nothing of it is under way.
+
+        No partner is configured, so each of its deliveries ends as unroutable.
+        """
+        sender = self.token("records_system", system=document["source"]["system"])
+        async with self.caller(sender) as records, self.caller(self.token("assessor")) as reader:
+            referral_id = (await records.post("/v1/referrals", json=document)).json()["referral_id"]
+            deadline = time.monotonic() + ANSWER_SECONDS
+            deliveries: list[dict[str, Any]] = []
+            while not deliveries or {delivery["status"] for delivery in deliveries} != {"unroutable"}:
+                assert time.monotonic() < deadline, deliveries
+                await asyncio.sleep(0.05)
+                answer = await reader.get("/v1/deliveries", params={"referral_id": referral_id})
+                deliveries = answer.json()["deliveries"]
+        first = deliveries[0]
+        return Referred(
+            referral_id, first["delivery_id"], first["message_id"], first["authority"], first["agency"]
+        )
 
     async def positions(self) -> dict[str, int]:
         """Where each event log and each access log ends."""

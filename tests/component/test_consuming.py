@@ -18,7 +18,7 @@ from hub_embedded.data_dir import DataDir
 from hub_embedded.postgres import EmbeddedPostgres
 from hub_kernel import consuming
 from hub_kernel.clock import FixedClock
-from hub_kernel.consuming import Consumer, Handler
+from hub_kernel.consuming import Consumer, Handler, one_by_one
 from hub_kernel.database import Connection, open_pool
 from hub_kernel.errors import Rejected, Unavailable
 from hub_kernel.event_store import EventStore
@@ -80,9 +80,14 @@ class Hearing:
     def consumer(self, bus: Bus, handler: Handler = write) -> Consumer:
         """The reader's consumer of the ledger."""
         return Consumer(
-            READER.name, LEDGER.schema, schema=READER.schema, pool=self._pool, bus=bus, handler=handler,
+            READER.name,
+            LEDGER.schema,
+            schema=READER.schema,
+            pool=self._pool,
+            bus=bus,
+            handler=one_by_one(handler),
             clock=self._clock,
-        )  # fmt: skip
+        )
 
     async def hear(self, *pages: Sequence[Message], handler: Handler = write) -> Consumer:
         """Run a consumer until it has dealt with these pages, then stop it."""
@@ -491,7 +496,7 @@ async def test_an_outage_of_the_database_parks_nothing_and_work_goes_on_when_it_
             schema=READER.schema,
             pool=pools[1],
             bus=bus,
-            handler=handle,
+            handler=one_by_one(handle),
             clock=clock,
         )
         async with running(consumer):

@@ -555,13 +555,13 @@ async def test_a_repeated_callback_changes_nothing_and_a_later_outcome_is_record
     await world.kinds(delivery_id, "Acknowledged")
     [contact] = world.ledger.contacts()
     path = f"/v1/acknowledgements/{message_id_of(delivery_id)}"
-    later = {"contact_id": contact.contact_id, "status": "accepted", "outcome": {"CP_ENQUIRY": True}}
+    later = {"contact_id": contact.contact_id, "status": "accepted", "outcome": {"OLA_CP": True}}
     other = later | {"contact_id": 999}
     assert world.hub is not None
     async with world.hub.client("partner_client", authority="885", agency="childrens_services") as client:
         answers = [await client.post(path, json=body) for body in (later, later, other)]
     assert [answer.status_code for answer in answers] == [204, 204, 409]
-    assert (await world.view(delivery_id)).json()["outcome"] == "s47_enquiry"
+    assert (await world.view(delivery_id)).json()["outcome"] == "other_authority_plan"
     assert answers[2].json()["type"] == "urn:referral-hub:problem:contact-contradicts"
     assert (await world.kinds(delivery_id, "OutcomeRecorded")).count("OutcomeRecorded") == 1
 

@@ -346,7 +346,7 @@ def forged(hub: RunningHub) -> dict[str, str]:
         "an algorithm that is a list": f"{segment({'alg': ['Ed25519']})}.{payload}.{signature}",
         "an unknown key id": f"{segment({'alg': 'Ed25519', 'kid': 'x'})}.{payload}.{signature}",
         "a key id that is a list": f"{segment({'alg': 'Ed25519', 'kid': ['x']})}.{payload}.{signature}",
-        "a critical extension": f"{segment(embedded | {'crit': ['b64'], 'b64': False})}.{payload}.{signature}",
+        "a critical extension": f"{segment(embedded | {'crit': ['b64']})}.{payload}.{signature}",
         "a changed payload": f"{header}.{segment(claims(role='auditor'))}.{signature}",
         "a payload that is a list": f"{header}.{segment([])}.{signature}",
         "a cut signature": good[:-8],

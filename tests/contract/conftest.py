@@ -3,10 +3,10 @@
 from tests.component.ledger_service.fixtures import (
     clock,
     ledger,
+    ledger_database,
     ledger_dsn,
-    ledger_template,
     owner,
     reader_pool,
 )
 
-__all__ = ["clock", "ledger", "ledger_dsn", "ledger_template", "owner", "reader_pool"]
+__all__ = ["clock", "ledger", "ledger_database", "ledger_dsn", "owner", "reader_pool"]

@@ -115,6 +115,7 @@ def hub_staff_client(base_url: str, issuer: LocalIssuer) -> httpx.AsyncClient:
         auth=LocalToken(issuer, "assessor", subject="demo-assessor"),
         timeout=_TIMEOUT_SECONDS,
         trust_env=False,
+        verify=False,  # noqa: S501  plain HTTP on loopback; reading certificates takes longer than starting
     )
 
 

@@ -36,14 +36,17 @@ class Watch:
     def __init__(self, dsn: str) -> None:
         self._dsn = dsn
         self._connection: asyncpg.Connection | None = None
+        self._looking = asyncio.Lock()
         self.tally = Tally()
 
     async def look(self) -> bool:
         """Read on to the end of the logs. False when the database does not answer."""
         try:
-            if self._connection is None or self._connection.is_closed():
-                self._connection = await asyncpg.connect(self._dsn, timeout=10)
-            await follow(self._connection, self.tally)
+            # One look at a time: two would count a page twice.
+            async with self._looking:
+                if self._connection is None or self._connection.is_closed():
+                    self._connection = await asyncpg.connect(self._dsn, timeout=10)
+                await follow(self._connection, self.tally)
         except _OUTAGE:
             return False
         return True

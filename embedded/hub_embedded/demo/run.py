@@ -3,11 +3,12 @@
 import asyncio
 import socket
 import sys
-from collections.abc import AsyncIterator, Coroutine, Iterable
+from collections.abc import AsyncIterator, Coroutine, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
+from uuid import UUID
 
 import asyncpg
 from rich.console import Console
@@ -20,6 +21,7 @@ from hub_embedded.demo.progress import Watch, progress_line, watching
 from hub_embedded.demo.records_system import RecordsSystem, records_system_client
 from hub_embedded.demo.report import Finding, Report, findings, report
 from hub_embedded.demo.tables import newest_recorded_at, read_oversight
+from hub_embedded.demo.tally import Tally
 from hub_embedded.launch import Launched, embedded_database, launched
 from hub_embedded.partner_simulators import Behaviour, Ledger
 from hub_kernel.clock import Clock, ScaledClock, SystemClock, monotonic_seconds
@@ -42,11 +44,6 @@ class Demo:
     staff: HubStaff
     ledger: Ledger
     watch: Watch
-
-    @property
-    def accepted(self) -> int:
-        """How many referrals the hub said it has."""
-        return len(self.records_system.posted.referrals)
 
 
 async def run_hub(settings: Settings) -> None:
@@ -90,10 +87,10 @@ async def run_demo(
             stream = submissions(referrals, seed=seed)
             await _alongside(demo.hub, _post_and_wait(demo, stream, rate), demo.staff.work())
             seconds = monotonic_seconds() - started
-        found = await _findings(demo, dsn)
+        found = await check(dsn, list(posted.referrals.values()), tally, demo.ledger)
         for finding in found:
             sys.stderr.write(f"{finding.kind}: {finding.what} ({finding.record_id})\n")
-        return report(demo.accepted, tally, found, seconds)
+        return report(len(posted.referrals), tally, found, seconds)
 
 
 @asynccontextmanager
@@ -137,29 +134,31 @@ async def _alongside(
 
 async def _post_and_wait(demo: Demo, stream: Iterable[Submission], rate: float | None) -> None:
     await demo.records_system.send_all(stream, at_once=_POSTS_AT_ONCE, per_second=rate)
-    tally, loop = demo.watch.tally, asyncio.get_running_loop()
+    await until_quiet(demo.watch, len(demo.records_system.posted.referrals))
+
+
+async def until_quiet(watch: Watch, referrals: int) -> None:
+    """Wait until so many referrals are decided and every delivery ended, or nothing moves for a minute."""
+    tally, loop = watch.tally, asyncio.get_running_loop()
     moved_at, before = loop.time(), dict(tally.positions)
     while True:
-        await asyncio.sleep(_LOOK_SECONDS)
-        await demo.watch.look()
+        await watch.look()
         if tally.positions != before:
             moved_at, before = loop.time(), dict(tally.positions)
-        still_seconds = loop.time() - moved_at
-        is_done = tally.waiting == 0 and tally.open_deliveries == 0 and len(tally.received) >= demo.accepted
-        if still_seconds > (_STILL_SECONDS if is_done else _PATIENCE_SECONDS):
+        is_done = tally.waiting == 0 and tally.open_deliveries == 0 and len(tally.received) >= referrals
+        if loop.time() - moved_at > (_STILL_SECONDS if is_done else _PATIENCE_SECONDS):
             return
+        await asyncio.sleep(_LOOK_SECONDS)
 
 
-async def _findings(demo: Demo, dsn: str) -> list[Finding]:
-    """Check everybody's record, once oversight has heard the last fact or has had its time."""
-    accepted = list(demo.records_system.posted.referrals.values())
+async def check(dsn: str, accepted: Sequence[UUID], tally: Tally, ledger: Ledger) -> list[Finding]:
+    """Compare everybody's record, once oversight has heard the last fact or has had its time."""
     connection = await asyncpg.connect(dsn)
-    contacts = demo.ledger.contacts()
-    attempts = {contact.message_id: demo.ledger.attempts(contact.message_id) for contact in contacts}
+    contacts = ledger.contacts()
+    attempts = {contact.message_id: ledger.attempts(contact.message_id) for contact in contacts}
     try:
         for _ in range(round(_PATIENCE_SECONDS / _LOOK_SECONDS)):
-            oversight = await read_oversight(connection)
-            found = findings(accepted, demo.watch.tally, oversight, contacts, attempts)
+            found = findings(accepted, tally, await read_oversight(connection), contacts, attempts)
             if not found:
                 break
             await asyncio.sleep(_LOOK_SECONDS)

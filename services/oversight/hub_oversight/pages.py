@@ -168,7 +168,6 @@ def _templates() -> Environment:
     }
     templates.globals |= {
         "AGE_LABELS": AGE_LABELS,
-        "AGES": wording.AGES,
         "AUTHORITIES": AUTHORITY_NAMES,
         "DELIVERY_GROUPS": DELIVERY_GROUPS,
         "MEASURE_LABELS": MEASURE_LABELS,
@@ -178,6 +177,7 @@ def _templates() -> Environment:
         "STAGES": wording.STAGES,
         "WINDOW_DAYS": WINDOW_DAYS,
         "grouped": grouped,
+        "people": wording.people,
         "seconds_between": seconds_between,
         "segments": segments,
     }

@@ -15,7 +15,7 @@ def _build(context: ServiceContext) -> Parts:
     readings = Readings(context.pool)
     return Parts(
         routers=[api.routes(readings, context.clock), pages.routes(readings, context.clock)],
-        consumers=[context.consumer(source, models.hear) for source in SOURCES],
+        consumers=[context.batch_consumer(source, models.hear) for source in SOURCES],
     )
 
 

@@ -1,4 +1,4 @@
-"""Fixtures around the two tiny services: a fresh database with both, and stores on it."""
+"""Fixtures around the two tiny services: an empty database with both, and stores on it."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -10,20 +10,39 @@ from tests.component.ledger_service import LEDGER, NOON, READER
 from hub_kernel.clock import FixedClock
 from hub_kernel.database import open_pool
 from hub_kernel.event_store import EventStore
-from hub_kernel.testing import create_template, fresh_database
+from hub_kernel.testing import create_template, dsn_for
+
+_LOGS = (LEDGER.schema, LEDGER.access_schema, READER.schema, READER.access_schema)
+_TABLES = (
+    *(f"{log}.events" for log in _LOGS),
+    *(f"{s.schema}.{table}" for s in (LEDGER, READER) for table in ("consumer_cursors", "inbox", "parked")),
+    "reader.effects",
+    "keyring.data_keys",
+)
 
 
 @pytest.fixture(scope="session")
-def ledger_template(postgres_dsn: str) -> str:
-    """The name of a database with the ledger and the reader migrated."""
-    return asyncio.run(create_template(postgres_dsn, (LEDGER, READER), "ledger_template"))
+def ledger_database(postgres_dsn: str) -> str:
+    """The DSN of a database with the ledger and the reader migrated, for the whole run."""
+    return dsn_for(postgres_dsn, asyncio.run(create_template(postgres_dsn, (LEDGER, READER), "ledger_tests")))
 
 
 @pytest.fixture
-async def ledger_dsn(postgres_dsn: str, ledger_template: str) -> AsyncIterator[str]:
-    """A fresh database with both services' schemas."""
-    async with fresh_database(postgres_dsn, ledger_template) as dsn:
-        yield dsn
+async def ledger_dsn(ledger_database: str) -> str:
+    """That database, emptied: several times quicker than a copy of its own for each of so many tests."""
+    connection = await asyncpg.connect(ledger_database)
+    await connection.execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    )
+    for table in _TABLES:
+        await connection.execute(f"DELETE FROM {table}")
+    for log in _LOGS:
+        await connection.execute(
+            f"UPDATE {log}.log_head SET position = 0, recorded_at = '-infinity', peaks = '{{}}'"
+        )
+    await connection.close()
+    return ledger_database
 
 
 @pytest.fixture

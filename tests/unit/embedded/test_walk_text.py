@@ -134,6 +134,22 @@ def test_facts_of_one_decision_stand_beside_each_other_in_their_order() -> None:
     ]
 
 
+def test_a_hop_without_a_recorded_cause_stands_where_its_stream_stands() -> None:
+    events = [
+        recorded(1, "intake", "referral-a", 1, WITHDRAWN),
+        recorded(2, "partner_gateway", "delivery-1", 1, attempt(FIRST), after=1),
+        recorded(3, "partner_gateway", "delivery-2", 1, attempt(SECOND), after=1),
+        recorded(4, "partner_gateway", "delivery-1", 2, CANCELLED),
+    ]
+    lines = walk_text(events, plain=True).splitlines()[2:]
+    assert [line.split(":")[0] for line in lines] == [
+        "e1   t+…          intake          ReferralWithdrawn",
+        "e2   t+…          partner-gateway   Attempted (after e1)",
+        "e3   t+…          partner-gateway   Cancelled",
+        "e4   t+…          partner-gateway   Attempted (after e1)",
+    ]
+
+
 def test_a_fact_of_a_later_release_is_told_by_its_name() -> None:
     class SomethingNewHappened(Fact, frozen=True, kw_only=True):
         """Not known to this release."""

@@ -63,7 +63,9 @@ def test_every_fact_the_three_services_may_record_has_its_sentence(story: Any) -
         "Acknowledged": "Shropshire children's services opened a contact. Outcome: contact opened.",
         "Rejected": "Shropshire children's services refused the contact: not our area.",
         "Expired": "The partner had not acknowledged it by 11 Mar 2026 at 13:00; sending goes on.",
-        "HumanFallbackRaised": "A person must telephone Shropshire children's services: rejected.",
+        "HumanFallbackRaised": (
+            "A person must telephone Shropshire children's services: the contact was refused."
+        ),
         "OutcomeRecorded": "The partner reported an outcome: strategy discussion.",
         "Cancelled": "The delivery was cancelled, as the referral was withdrawn.",
     }

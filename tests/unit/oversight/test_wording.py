@@ -4,7 +4,7 @@ from typing import get_args
 import pytest
 
 from hub_oversight.views import wording
-from hub_oversight.views.delivery import DeliveryState
+from hub_oversight.views.delivery import Fallback
 from hub_oversight.views.referral import Stage
 from hub_schemas.codes import AgeBand, Agency, CalendarName, ReferralType
 
@@ -37,6 +37,13 @@ def test_an_instant_reads_in_the_time_people_live_by_on_both_sides_of_a_clock_ch
     assert wording.moment(datetime(2026, 3, 29, 1, 0, tzinfo=UTC)) == "29 Mar 2026 at 02:00"
 
 
+def test_people_read_with_the_age_of_the_youngest() -> None:
+    assert wording.people(1, "18_64") == "1 person, 18 to 64"
+    assert wording.people(3, "unborn") == "3 people, youngest unborn"
+    assert wording.people(1, "unknown") == "1 person, age not known"
+    assert wording.people(2, "unknown") == "2 people, ages not known"
+
+
 def test_words_list_as_a_sentence_does() -> None:
     assert [wording.listing(words) for words in (["a"], ["a", "b"], ["a", "b", "c"])] == [
         "a",
@@ -53,7 +60,7 @@ def test_words_list_as_a_sentence_does() -> None:
         (wording.AGENCIES, Agency),
         (wording.CALENDARS, CalendarName),
         (wording.STAGES, Stage),
-        (wording.DELIVERY_STATES, DeliveryState),
+        (wording.FALLBACKS, Fallback),
     ],
 )
 def test_every_code_has_its_words(words: dict[str, str], codes: object) -> None:

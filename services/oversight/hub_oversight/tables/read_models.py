@@ -43,13 +43,14 @@ class ReadModels:
         self._select = f"SELECT view FROM oversight.{prefix}referral_views WHERE referral_id = ANY ($1)"  # noqa: S608
         self._save = _SAVE.replace("oversight.", f"oversight.{prefix}")
 
-    async def hear(self, connection: Connection, event: RecordedEvent) -> None:
-        """Fold one event, in the consumer's transaction."""
+    async def hear(self, connection: Connection, events: Sequence[RecordedEvent]) -> None:
+        """Fold events, in the consumer's transaction."""
         # Three consumers write the same rows. They take turns by partition, not by row: a transaction holds
         # many events of one partition, and by row two of them would wait for each other.
-        stripe = partition_of(str(event.correlation_id), self._stripes)
-        await connection.execute("SELECT pg_advisory_xact_lock($1, $2)", _LOCK, stripe)
-        await self.fold(connection, [event])
+        stripes = {partition_of(str(event.correlation_id), self._stripes) for event in events}
+        for stripe in sorted(stripes):
+            await connection.execute("SELECT pg_advisory_xact_lock($1, $2)", _LOCK, stripe)
+        await self.fold(connection, events)
 
     async def fold(self, connection: Connection, events: Sequence[RecordedEvent]) -> None:
         """Fold events, those of one stream in order; the caller keeps other writers away.

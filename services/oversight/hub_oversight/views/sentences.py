@@ -6,6 +6,8 @@ from hub_oversight.views.submission import youngest_of
 from hub_oversight.views.wording import (
     AGES,
     CALENDARS,
+    FALLBACKS,
+    HOUR,
     REFERRAL_TYPES,
     count,
     duration,
@@ -102,7 +104,10 @@ def _regraded(fact: Regraded) -> str:
 
 @sentence.register
 def _clock_started(fact: ClockStarted) -> str:
-    allowance = f"{duration(fact.goal_seconds)} {CALENDARS[fact.calendar]}"
+    # A day of hub hours is not a day, so working time is told in hours.
+    round_the_clock = fact.calendar == "round_the_clock"
+    length = duration(fact.goal_seconds) if round_the_clock else f"{fact.goal_seconds // HOUR} h"
+    allowance = f"{length} {CALENDARS[fact.calendar]}"
     again = " again" if fact.epoch > 1 else ""
     return f"The {fact.clock} clock started{again}: {allowance}, due {moment(fact.due_at)}."
 
@@ -195,7 +200,7 @@ def _expired(fact: Expired) -> str:
 
 @sentence.register
 def _fallback(fact: HumanFallbackRaised) -> str:
-    return f"A person must telephone {partner(fact.authority, fact.agency)}: {plain(fact.reason)}."
+    return f"A person must telephone {partner(fact.authority, fact.agency)}: {FALLBACKS[fact.reason]}."
 
 
 @sentence.register
@@ -213,8 +218,8 @@ def _summarised(summary: ReferralSummary) -> str:
     gaps = f", {count(len(summary.gaps), 'gap')}" if summary.gaps else ""
     return (
         f"{REFERRAL_TYPES[summary.referral_type]}, {count(len(summary.subjects), 'subject')},"
-        f" the youngest {AGES[youngest_of(summary)]},"
-        f" {AUTHORITY_NAMES[summary.authority]}; {summary.completeness_percent}% complete{gaps}."
+        f" the youngest {AGES[youngest_of(summary)]}, {AUTHORITY_NAMES[summary.authority]};"
+        f" {summary.completeness_percent}% complete{gaps}."
     )
 
 

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from hub_oversight.views.delivery import DeliveryState
+from hub_oversight.views.delivery import Fallback
 from hub_oversight.views.referral import Stage
 from hub_schemas.codes import AUTHORITY_NAMES, AgeBand, Agency, Authority, CalendarName, ReferralType
 
@@ -52,16 +52,12 @@ STAGES: Final[Mapping[Stage, str]] = {
     "not_acknowledged": "Not acknowledged",
     "withdrawn": "Withdrawn",
 }
-DELIVERY_STATES: Final[Mapping[DeliveryState, str]] = {
-    "planned": "Planned",
-    "rendered": "Written",
-    "sending": "Being sent",
-    "retrying": "Waiting to retry",
-    "taken": "Taken in",
-    "acknowledged": "Acknowledged",
-    "rejected": "Refused",
-    "cancelled": "Cancelled",
-    "undeliverable": "Cannot be sent",
+FALLBACKS: Final[Mapping[Fallback, str]] = {
+    "deadline": "it was not acknowledged in time",
+    "rejected": "the contact was refused",
+    "unroutable": "no way to send to them is set up",
+    "withdrawn_after_send": "the referral was withdrawn after it was sent",
+    "cannot_render": "it cannot be written in their format",
 }
 
 MINUTE: Final = 60
@@ -109,6 +105,16 @@ def elapsed(seconds: float) -> str:
 def count(number: int, noun: str) -> str:
     """A number with its noun: "1 subject", "3 subjects"."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def people(number: int, youngest: AgeBand) -> str:
+    """How many and how young: "1 person, 18 to 64", "2 people, ages not known"."""
+    noun, age = ("person", "age") if number == 1 else ("people", "ages")
+    if youngest == "unknown":
+        return f"{number} {noun}, {age} not known"
+    return (
+        f"{number} {noun}, {AGES[youngest]}" if number == 1 else f"{number} {noun}, youngest {AGES[youngest]}"
+    )
 
 
 def listing(words: Iterable[str]) -> str:

@@ -11,7 +11,7 @@ import msgspec
 from hub_kernel.clock import new_id
 from hub_kernel.database import Connection
 from hub_kernel.decider import Decider
-from hub_kernel.event_store import EventStore, NewEvent, StreamAppend, WrongExpectedVersion
+from hub_kernel.event_store import Appended, EventStore, NewEvent, StreamAppend, WrongExpectedVersion
 from hub_kernel.event_store.reading import PAGE_EVENTS
 from hub_kernel.sealing import DataKey, Keyring
 from hub_kernel.telemetry import current_traceparent
@@ -91,14 +91,17 @@ class CommandHandler(Generic[Command, State, F]):
     ) -> Handled[State, F]:
         """Decide and append in the caller's transaction; the log stays locked until it ends, so do it last.
 
-        Event ids follow from the cause, so a doubled reaction is refused by the log itself. Raises
-        ``WrongExpectedVersion`` when another writer was first; the caller rolls back and comes again.
+        Event ids follow from the cause, so the log itself refuses a doubled reaction: with the same content
+        it adds nothing, with other content it raises ``EventIdReused``. Raises ``WrongExpectedVersion`` when
+        another writer was first; the caller rolls back and comes again.
         """
         state, version = await self.load(stream_id, connection)
         facts = self._decider.decide(command, state)
         if facts:
             append = await self._append(stream_id, version, facts, context)
-            await self._store.append_in(connection, [append])
+            answer = await self._store.append_in(connection, [append])
+            if not isinstance(answer, Appended):
+                return Handled(state, (), version)
         return Handled(self._decider.fold(facts, state), facts, version + len(facts))
 
     async def load(self, stream_id: str, connection: Connection | None = None) -> tuple[State, int]:
@@ -124,7 +127,7 @@ class CommandHandler(Generic[Command, State, F]):
         key = await self._keyring.key_for(context.correlation_id) if sealed else None
         traceparent = current_traceparent()
         events = [
-            new_event(fact, _event_id(context, stream_id, version + n), context, key, traceparent)
+            new_event(fact, _event_id(context, stream_id, n), context, key, traceparent)
             for n, fact in enumerate(facts, 1)
         ]
         return StreamAppend(stream_id, version, events)
@@ -154,7 +157,8 @@ def new_event(
     )
 
 
-def _event_id(context: Context, stream_id: str, version: int) -> UUID:
+def _event_id(context: Context, stream_id: str, ordinal: int) -> UUID:
+    """A reaction's ids follow from its cause alone, whatever the stream's version is when it is handled."""
     if context.causation_id is None:
         return new_id()
-    return uuid5(context.causation_id, f"{stream_id}:{version}")
+    return uuid5(context.causation_id, f"{stream_id}:{ordinal}")

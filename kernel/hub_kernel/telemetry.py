@@ -1,5 +1,6 @@
 """Traces and logs: spans link across the bus instead of nesting, and logs carry only open words."""
 
+import json
 import logging
 import sys
 import threading
@@ -107,7 +108,18 @@ def configure_logging(level: str) -> None:
         logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
         cache_logger_on_first_use=True,
     )
-    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(name)s")
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_NameOnly())
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
+
+
+class _NameOnly(logging.Formatter):
+    """What libraries log, without their words and tracebacks: either may quote a record."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Level, logger and the class of the error, as JSON."""
+        error = record.exc_info[0].__name__ if record.exc_info and record.exc_info[0] else None
+        return json.dumps({"level": record.levelname.lower(), "logger": record.name, "error": error})
 
 
 def _without_traceback_values(

@@ -19,7 +19,7 @@ from opentelemetry import trace
 from pydantic import BaseModel, ValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, HTTPConnection
-from starlette.responses import JSONResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from hub_kernel import metrics
@@ -55,7 +55,15 @@ _INTERNAL_FAULT: Final = {
     "status": 500,
     "detail": "The hub met a fault of its own. Nothing is half done; tell the operator the correlation id.",
 }
-_EDGE_HEADERS: Final = frozenset({b"x-correlation-id", b"content-length", b"traceparent", b"expect"})
+_HOW_TO_SIGN_IN: Final = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>Sign in - Referral hub</title></head>
+<body><main><h1>Sign in</h1>
+<p>This hub is closed. On the machine it runs on, type <code>hub sign-in</code> and open the link it prints:
+it works once, for ten minutes.</p></main></body></html>
+"""
+_EDGE_HEADERS: Final = frozenset(
+    {b"x-correlation-id", b"content-length", b"traceparent", b"expect", b"accept"}
+)
 _DRIVER_ERRORS: Final = (
     OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError,
 )  # fmt: skip
@@ -264,7 +272,7 @@ class Edge:
             else:
                 if "expect" not in headers:
                     await _drop_rest(receive)
-                await problem(refusal)(scope, receive, exchange.send)
+                await _told(refusal, headers)(scope, receive, exchange.send)
             exchange.finish()
 
     def _refusal(self, scope: Scope, length: str | None, limit: int) -> HubError | None:
@@ -287,6 +295,13 @@ class Edge:
                 await JSONResponse(_INTERNAL_FAULT, 500, media_type=PROBLEM_JSON)(
                     scope, receive, exchange.send
                 )
+
+
+def _told(refusal: HubError, headers: Mapping[str, str]) -> Response:
+    """A program is told by a problem; a person's browser, that has no session, how to get one."""
+    if isinstance(refusal, Unauthenticated) and "text/html" in headers.get("accept", ""):
+        return HTMLResponse(_HOW_TO_SIGN_IN, 401, {"Content-Security-Policy": "default-src 'none'"})
+    return problem(refusal)
 
 
 class _Bounded:

@@ -478,3 +478,12 @@ async def test_a_used_sign_in_link_stays_used_after_a_restart(database: str, tmp
         browser = caller(hub, None)
         assert (await browser.get("/sign-in", params={"code": used})).status_code == 401
         assert (await browser.get("/sign-in", params={"code": unused})).status_code == 303
+
+
+async def test_a_browser_without_a_session_is_told_how_to_sign_in(start_hub: Any) -> None:
+    hub = await start_hub()
+    async with hub.client(None) as client:
+        told = await client.get("/", headers={"Accept": "text/html"})
+        refused = await client.get("/v1/backlog")
+    assert (told.status_code, "hub sign-in" in told.text) == (401, True)
+    assert (refused.status_code, refused.headers["content-type"]) == (401, "application/problem+json")

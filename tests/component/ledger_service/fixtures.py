@@ -1,6 +1,7 @@
 """Fixtures around the two tiny services: an empty database with both, and stores on it."""
 
 import asyncio
+import functools
 from collections.abc import AsyncIterator
 
 import asyncpg
@@ -24,6 +25,12 @@ _TABLES = (
 @pytest.fixture(scope="session")
 def ledger_database(postgres_dsn: str) -> str:
     """The DSN of a database with the ledger and the reader migrated, for the whole run."""
+    return _migrated(postgres_dsn)
+
+
+@functools.cache
+def _migrated(postgres_dsn: str) -> str:
+    """Made once, although each conftest that shows these fixtures defines them anew."""
     return dsn_for(postgres_dsn, asyncio.run(create_template(postgres_dsn, (LEDGER, READER), "ledger_tests")))
 
 

@@ -25,7 +25,8 @@ from hub_schemas.partner_gateway import FailureReason
 _log = structlog.get_logger(__name__)
 CONNECT_SECONDS: Final = 3.0
 ANSWER_BYTES_MAX: Final = 65_536
-CONNECTIONS: Final = 16
+CONNECTIONS: Final = 8
+"""Requests under way at one partner."""
 
 _Seconds = Annotated[float, msgspec.Meta(gt=0, le=1800)]
 
@@ -104,7 +105,7 @@ class Partner:
             )
         except (httpx.ConnectError, httpx.UnsupportedProtocol):
             return Failed("refused_connection")
-        except (httpx.ConnectTimeout, httpx.PoolTimeout):
+        except httpx.ConnectTimeout:
             return Failed("timed_out")
         except httpx.HTTPError:
             return Lost()
@@ -161,7 +162,7 @@ async def partners(
             client = httpx.AsyncClient(
                 base_url=destination.url,
                 headers={"Authorization": f"Bearer {destination.token}"},
-                timeout=httpx.Timeout(destination.timeout_seconds, connect=CONNECT_SECONDS),
+                timeout=httpx.Timeout(destination.timeout_seconds, connect=CONNECT_SECONDS, pool=None),
                 limits=httpx.Limits(max_connections=CONNECTIONS, max_keepalive_connections=CONNECTIONS),
                 follow_redirects=False,
                 trust_env=False,

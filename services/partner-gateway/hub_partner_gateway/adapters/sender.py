@@ -43,9 +43,12 @@ from hub_partner_gateway.tables.deliveries import Deliveries
 from hub_partner_gateway.tables.worklist import Row, Worklist
 
 _log = structlog.get_logger(__name__)
-AT_ONCE_EACH: Final = 8
-"""Requests under way at one partner; a slow one holds up nobody else."""
-AT_ONCE_ALL: Final = 32
+IN_HAND_EACH: Final = 16
+"""Deliveries of one partner in hand, from the claim to the record; a slow partner holds up nobody else.
+
+Twice as many as its connections: while some wait for answers, others are prepared and recorded.
+"""
+IN_HAND_ALL: Final = 64
 LONGEST_SLEEP_SECONDS: Final = 1.0
 """Bounds what a lost notification or a clock set forward can cost."""
 SHORTEST_SLEEP_SECONDS: Final = 0.01
@@ -121,8 +124,8 @@ class Sender:
         return bool(rows)
 
     def _free(self) -> dict[str, int]:
-        room = AT_ONCE_ALL - self._busy.total()
-        free = {name: min(AT_ONCE_EACH - self._busy[name], room) for name in self._partners}
+        room = IN_HAND_ALL - self._busy.total()
+        free = {name: min(IN_HAND_EACH - self._busy[name], room) for name in self._partners}
         return {name: slots for name, slots in free.items() if slots > 0}
 
     async def _prepare(self, rows: Sequence[Row]) -> list[Prepared]:

@@ -25,7 +25,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     """A partner's answer. ``pending``: the contact is known there and nobody has decided yet."""
 
     decision: Literal["accepted", "rejected", "pending"]
-    contact_id: Annotated[str, msgspec.Meta(pattern=r"^[!-~]{1,100}$")] | None = None
+    contact_id: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._/-]{1,100}$")] | None = None
     outcome: _Word | None = None
     reason_code: _Word | None = None
 

@@ -1,8 +1,10 @@
-"""How long the chaos goes on: ``python -m pytest tests/chaos --kills 500 --chaos-seed 7``."""
+"""How long the chaos goes on: ``make chaos KILLS=500``, ``pytest tests/chaos --kills 500 --chaos-seed 7``."""
+
+import os
 
 import pytest
 
-DEFAULT_KILLS = 50
+DEFAULT_KILLS = int(os.environ.get("HUB_CHAOS_KILLS", "50"))  # noqa: TID251  a switch of this test alone
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from jsonata import Jsonata
+from jlens import Expression, JlensError
 
 Code = Callable[[str, str | None, str], str | None]
 """``$code(list, value, path)`` in a mapping: the partner's word for a code of the hub, or the other way."""
@@ -21,25 +21,13 @@ class JsonMapping:
 
     def __init__(self, source: str) -> None:
         try:
-            self._expression = Jsonata(source)
-        except Exception as error:
+            self._expression = Expression(source)
+        except JlensError as error:
             raise ValueError(f"not a JSONata expression: {error}") from error
 
     def evaluate(self, value: Any, code: Code, variables: Mapping[str, Any]) -> Any:
         """The result for this input. Raises ``MappingFailed``, or what ``code`` raises."""
-        raised: list[Exception] = []
-
-        def guarded(name: str, coded: str | None, path: str) -> str | None:
-            try:
-                return code(name, coded, path)
-            except Exception as error:
-                raised.append(error)
-                raise
-
-        bindings = {**variables, "code": Jsonata.JLambda(guarded)}
         try:
-            return self._expression.evaluate(value, bindings)
-        except Exception as error:  # noqa: BLE001  the engine raises whatever its Python code ran into
-            if raised:
-                raise raised[0] from None
-            raise MappingFailed(getattr(error, "error", type(error).__name__)) from None
+            return self._expression.evaluate(value, {**variables, "code": code})
+        except JlensError as error:
+            raise MappingFailed(error.code) from None

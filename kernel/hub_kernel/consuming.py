@@ -197,8 +197,7 @@ class Consumer:
             done = await self._inbox.lock(connection, partition)
             fresh = [one for one in heard if one.message.offset > done]
             streams = list({one.stream_id for one in fresh})
-            versions = await self._inbox.last_versions(connection, streams)
-            blocked = await self._inbox.blocked(connection, streams)
+            versions, blocked = await self._inbox.standing(connection, streams)
             waiting: list[ParkedEvent] = []
             late: list[ParkedEvent] = []
             applied: dict[str, int] = {}
@@ -218,9 +217,7 @@ class Consumer:
                 await self._inbox.park(connection, waiting, self._clock.now(), None)
             if late:
                 await self._inbox.park(connection, late, self._clock.now(), self._clock.now())
-            if applied:
-                await self._inbox.record(connection, applied)
-            await self._inbox.advance(connection, {partition: through})
+            await self._inbox.finish(connection, applied, partition, through)
             failpoint("cursor.before")
         failpoint("cursor.after")
         for outcome in outcomes:
@@ -280,13 +277,14 @@ class Consumer:
 
     async def _apply_parked(self, connection: Connection, parked: ParkedEvent) -> None:
         event = from_cloudevent(parked.message.headers, parked.message.value)
-        versions = await self._inbox.last_versions(connection, [event.stream_id])
-        last = versions.get(event.stream_id, 0)
+        versions, _ = await self._inbox.standing(connection, [event.stream_id])
+        last = versions[event.stream_id]
         if event.version > last + 1:
             raise EventMissing
         if event.version == last + 1:
             await self._handle(connection, [event])
-            await self._inbox.record(connection, {event.stream_id: event.version})
+            applied = {event.stream_id: event.version}
+            await self._inbox.finish(connection, applied, parked.message.partition, parked.message.offset)
         await self._inbox.unpark(connection, parked)
 
     async def _postpone(self, event: ParkedEvent, error: Exception) -> None:

@@ -70,40 +70,43 @@ class Inbox:
             list(through.values()),
         )
 
-    async def last_versions(self, connection: Connection, streams: Sequence[str]) -> dict[str, int]:
-        """The last applied version of each of these streams; absent means none."""
+    async def standing(
+        self, connection: Connection, streams: Sequence[str]
+    ) -> tuple[dict[str, int], set[str]]:
+        """The last applied version of each of these streams (0: none), and those with parked events."""
         rows = await connection.fetch(
-            f"""SELECT stream_id, last_version FROM {self._schema}.inbox
-                 WHERE consumer = $1 AND source = $2 AND stream_id = ANY ($3)""",  # noqa: S608
+            f"""SELECT s.stream_id, coalesce(i.last_version, 0) AS last_version,
+                       EXISTS (SELECT FROM {self._schema}.parked p WHERE p.consumer = $1 AND p.source = $2
+                                  AND p.stream_id = s.stream_id) AS blocked
+                  FROM unnest($3::text[]) AS s (stream_id)
+                  LEFT JOIN {self._schema}.inbox i
+                    ON i.consumer = $1 AND i.source = $2 AND i.stream_id = s.stream_id""",  # noqa: S608
             self._consumer,
             self._source,
             streams,
         )
-        return {row["stream_id"]: row["last_version"] for row in rows}
+        versions = {row["stream_id"]: row["last_version"] for row in rows}
+        return versions, {row["stream_id"] for row in rows if row["blocked"]}
 
-    async def record(self, connection: Connection, versions: Mapping[str, int]) -> None:
-        """Remember the last applied version of these streams."""
+    async def finish(
+        self, connection: Connection, versions: Mapping[str, int], partition: int, through: int
+    ) -> None:
+        """Remember the last applied version of these streams and move the partition's cursor forward."""
         await connection.execute(
-            f"""INSERT INTO {self._schema}.inbox (consumer, source, stream_id, last_version)
-                SELECT $1, $2, * FROM unnest($3::text[], $4::bigint[])
-                ON CONFLICT (consumer, source, stream_id)
-                DO UPDATE SET last_version = excluded.last_version""",  # noqa: S608
+            f"""WITH applied AS (
+                    INSERT INTO {self._schema}.inbox (consumer, source, stream_id, last_version)
+                    SELECT $1, $2, * FROM unnest($3::text[], $4::bigint[])
+                    ON CONFLICT (consumer, source, stream_id)
+                    DO UPDATE SET last_version = excluded.last_version)
+                UPDATE {self._schema}.consumer_cursors SET position = greatest(position, $6)
+                 WHERE consumer = $1 AND source = $2 AND partition = $5""",  # noqa: S608
             self._consumer,
             self._source,
             list(versions),
             list(versions.values()),
+            partition,
+            through,
         )
-
-    async def blocked(self, connection: Connection, streams: Sequence[str]) -> set[str]:
-        """Which of these streams have parked events, so that later ones must wait behind them."""
-        rows = await connection.fetch(
-            f"""SELECT DISTINCT stream_id FROM {self._schema}.parked
-                 WHERE consumer = $1 AND source = $2 AND stream_id = ANY ($3)""",  # noqa: S608
-            self._consumer,
-            self._source,
-            streams,
-        )
-        return {row["stream_id"] for row in rows}
 
     async def park(
         self,

@@ -16,7 +16,7 @@ from hub_kernel.event_store import EventStore, NewEvent, StreamAppend, log_ddl
 from hub_kernel.event_store.merkle import content_hash
 
 CALLERS = (1, 8, 32, 128, 512)
-ROUNDS = 2
+ROUNDS = 3
 SECONDS = 2.5
 COPIED_ROWS = 50_000
 BODY = b'{"narrative":"' + b"a" * 431 + b'"}'

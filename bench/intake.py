@@ -20,7 +20,7 @@ from hub_kernel.migrating import migrate
 from hub_kernel.runtime import serve
 from hub_kernel.settings import Settings
 
-ROUNDS = 2
+ROUNDS = 3
 REQUESTS = 4_000
 CONNECTIONS = 64
 WARM_UP = 300

@@ -73,7 +73,11 @@ class _Heard:
 
 
 class Consumer:
-    """Applies the facts of one source through one handler."""
+    """Applies the facts of one source through one handler.
+
+    ``linger_seconds`` is waited after each page, so that effects nobody waits for are made for many events
+    at once.
+    """
 
     def __init__(
         self,
@@ -85,8 +89,10 @@ class Consumer:
         bus: Bus,
         handler: BatchHandler,
         clock: Clock,
+        linger_seconds: float = 0.0,
     ) -> None:
         self.name, self.source = name, source
+        self._linger_seconds = linger_seconds
         self._pool, self._bus, self._handler, self._clock = pool, bus, handler, clock
         self._inbox = Inbox(schema, name, source)
         self._subscription: Subscription | None = None
@@ -135,6 +141,8 @@ class Consumer:
             *(self._lane(partition, list(messages), page.through[partition]) for partition, messages in lanes)
         )
         await self._save_idle(page.through)
+        if page.messages and self._linger_seconds:
+            await asyncio.sleep(self._linger_seconds)
 
     async def _save_idle(self, through: Mapping[int, int]) -> None:
         """Write down, now and then, that quiet partitions were read too, so that a restart need not."""

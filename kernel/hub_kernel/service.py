@@ -48,8 +48,11 @@ class ServiceContext:
         """A consumer of a service's facts (``source`` is its schema) in this service's database."""
         return self.batch_consumer(source, one_by_one(handler))
 
-    def batch_consumer(self, source: str, handler: BatchHandler) -> Consumer:
-        """As ``consumer``, for effects that are made faster for several events together."""
+    def batch_consumer(self, source: str, handler: BatchHandler, *, linger_seconds: float = 0.0) -> Consumer:
+        """As ``consumer``, for effects that are made faster for several events together.
+
+        ``linger_seconds`` is how long the effects may wait for more to come.
+        """
         return Consumer(
             self.name,
             source,
@@ -58,6 +61,7 @@ class ServiceContext:
             bus=self.bus,
             handler=handler,
             clock=self.clock,
+            linger_seconds=linger_seconds,
         )
 
 

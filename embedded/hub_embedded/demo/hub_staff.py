@@ -17,7 +17,7 @@ from hub_kernel.auth import LocalIssuer
 from hub_kernel.clock import Clock
 from hub_schemas.codes import LevelOfNeed
 
-SHARED_SHARES: Final[dict[LevelOfNeed, float]] = {"red": 0.95, "amber": 0.75, "green": 0.3, "blue": 0.05}
+SHARED_SHARES: Final[dict[LevelOfNeed, float]] = {"red": 0.95, "amber": 0.78, "green": 0.34, "blue": 0.05}
 """How often staff share, by level of need; with what policy shares at once it comes to about 57 %."""
 _NOT_SHARED: Final = {"below_threshold": 65, "already_known": 25, "no_consent": 7, "other": 3}
 _HANDLING_MINUTES: Final = (25, 60)

@@ -59,7 +59,7 @@ class Watch:
 
 @asynccontextmanager
 async def watching(watch: Watch, line: Callable[[], str], *, to_errors: bool = False) -> AsyncIterator[None]:
-    """Show the line while the block runs, on standard output or with ``to_errors`` on standard error."""
+    """Show the line while the block runs and once at its end, on standard output, or error ``to_errors``."""
     console = Console(stderr=to_errors, highlight=False)
     task = asyncio.create_task(_show(console, watch, line))
     try:
@@ -68,6 +68,8 @@ async def watching(watch: Watch, line: Callable[[], str], *, to_errors: bool = F
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await task
+        await watch.look()
+        console.print(line(), soft_wrap=True)
         await watch.close()
 
 

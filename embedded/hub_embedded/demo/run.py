@@ -87,6 +87,8 @@ async def run_demo(
             stream = submissions(referrals, seed=seed)
             await _alongside(demo.hub, _post_and_wait(demo, stream, rate), demo.staff.work())
             seconds = monotonic_seconds() - started
+        if demo.hub.ended.done():
+            raise asyncio.CancelledError  # stopped by hand: half a run's figures would only mislead
         found = await check(dsn, list(posted.referrals.values()), tally, demo.ledger)
         for finding in found:
             sys.stderr.write(f"{finding.kind}: {finding.what} ({finding.record_id})\n")

@@ -299,7 +299,9 @@ class Sender:
         if next_attempt_at is not None and self._free():
             seconds = min(seconds, self._clock.real_seconds_until(next_attempt_at))
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._something_new.wait(), max(seconds, SHORTEST_SLEEP_SECONDS))
+            # Not wait_for: before Python 3.12 it can swallow a cancellation that meets the event.
+            async with asyncio.timeout(max(seconds, SHORTEST_SLEEP_SECONDS)):
+                await self._something_new.wait()
 
     def _on_append(self, *_notification: Any) -> None:
         self._something_new.set()

@@ -26,7 +26,10 @@ from hub_kernel.failpoints import failpoint
 from hub_kernel.sealing import KeyErased
 from hub_kernel.telemetry import span
 
-MAX_BATCH_EVENTS: Final = 500
+MIN_BATCH_EVENTS: Final = 16
+"""Below this a batch costs more in itself than its events do."""
+MAX_BATCH_EVENTS: Final = 64
+"""Above this callers wait for each other and nothing is gained (measured; ADR 0017)."""
 WRITERS: Final = 2
 """Batches of one process under way at once: one commits while the next is encoded."""
 _UNWRITABLE: Final = (ValueError, asyncpg.DataError, asyncpg.ProgramLimitExceededError)
@@ -220,7 +223,9 @@ def _cut(
     later: list[Pending[Request, AppendResult]] = []
     taken: set[str | UUID] = set()
     events = 0
-    while queue and events < MAX_BATCH_EVENTS:
+    # A part of the queue, so that the next batch is encoded while this one commits.
+    room = max(MIN_BATCH_EVENTS, min(MAX_BATCH_EVENTS, -(-len(queue) // WRITERS)))
+    while queue and events < room:
         pending = queue.popleft()
         names = pending.request.names
         (later if taken & names else batch).append(pending)

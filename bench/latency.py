@@ -7,6 +7,7 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -84,7 +85,9 @@ async def _run(settings: Settings) -> dict[str, list[float]]:
         hub_staff_client(hub_url, issuer) as staff,
     ):
         await _until_up(f"{hub_url}/health/ready")
-        working = asyncio.create_task(HubStaff(staff, SystemClock(), eager_pace()).work())
+        working = asyncio.create_task(
+            HubStaff(staff, SystemClock(), replace(eager_pace(), look_seconds=0.25)).work()
+        )
         records_system = RecordsSystem(records)
         stream = submissions(WARM_UP + REFERRALS, seed=1)
         await records_system.send_all(islice(stream, WARM_UP), at_once=8, per_second=RATE)

@@ -11,7 +11,7 @@ from hub_oversight.tables.rebuilding import Rebuilt
 from hub_oversight.views.timeline import SOURCES
 from hub_schemas.registry import Registry
 
-LINGER_SECONDS: Final = 0.2
+LINGER_SECONDS: Final = 0.4
 """How much later a page may show a fact; the pages ask every two seconds."""
 
 

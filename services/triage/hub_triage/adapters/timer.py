@@ -18,8 +18,8 @@ from hub_triage.tables import Assessments, DueClock
 _log = structlog.get_logger(__name__)
 ACTOR: Final = "triage-timer"
 PAGE_CLOCKS: Final = 50
-SHORTEST_SLEEP_SECONDS: Final = 0.02
-"""Under load each append would ask for a look; this is as late as a threshold may be said for it."""
+GATHER_SECONDS: Final = 0.1
+"""Under load every append would ask for a look; a clock that is due sooner is not held up by it."""
 LONGEST_SLEEP_SECONDS: Final = 1.0
 """Bounds what a lost notification or a clock set forward can cost."""
 
@@ -94,7 +94,7 @@ class Timer:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._something_new.wait()
-                await asyncio.sleep(SHORTEST_SLEEP_SECONDS)
+                await asyncio.sleep(GATHER_SECONDS)
 
     def _on_append(self, *_notification: Any) -> None:
         self._something_new.set()

@@ -1,6 +1,7 @@
 """Fixtures every test may use: one real PostgreSQL for the run, a fresh migrated database for each test."""
 
 import asyncio
+import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from pathlib import Path
@@ -17,10 +18,13 @@ StartHub = Callable[..., AbstractAsyncContextManager[RunningHub]]
 
 
 @pytest.fixture(scope="session")
-def postgres_dsn(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgres_dsn() -> Iterator[str]:
     """The DSN of a private PostgreSQL that lives as long as the test run."""
-    with EmbeddedPostgres(DataDir.at(tmp_path_factory.mktemp("postgres"))) as postgres:
-        yield postgres.dsn("postgres")
+    with tempfile.TemporaryDirectory(prefix="hub-tests-") as directory:
+        # As root, the server's own account must reach in; pytest's folders are closed to it.
+        Path(directory).chmod(0o711)
+        with EmbeddedPostgres(DataDir.at(Path(directory) / "data")) as postgres:
+            yield postgres.dsn("postgres")
 
 
 @pytest.fixture(scope="session")

@@ -24,6 +24,7 @@ from hub_kernel.event_store import (
     StreamAppend,
     WrongExpectedVersion,
 )
+from hub_kernel.event_store.appending import MIN_BATCH_EVENTS
 from hub_kernel.event_store.merkle import Frontier, content_hash_of, leaf_hash
 from hub_kernel.sealing import KeyErased
 from hub_schemas.envelope import RecordedEvent
@@ -181,13 +182,13 @@ async def test_a_conflict_inside_a_coalesced_batch_is_refused_on_its_own(
     ledger: EventStore, owner: asyncpg.Connection
 ) -> None:
     await ledger.append([to("entry-taken", "taken")])
-    appends = [to(f"entry-{n}", f"{n}", expecting=NO_STREAM) for n in range(20)]
+    appends = [to(f"entry-{n}", f"{n}", expecting=NO_STREAM) for n in range(MIN_BATCH_EVENTS)]
     appends[7] = to("entry-taken", "7", expecting=NO_STREAM)
     appends[13] = to("entry-taken-too", "taken")
     answers = await asyncio.gather(*(ledger.append([one]) for one in appends), return_exceptions=True)
     refused = {n: type(answer) for n, answer in enumerate(answers) if isinstance(answer, Exception)}
     assert refused == {7: WrongExpectedVersion, 13: EventIdReused}
-    assert await positions(ledger) == list(range(1, 20))
+    assert await positions(ledger) == list(range(1, MIN_BATCH_EVENTS))
     assert await batches(owner) == 2
 
 

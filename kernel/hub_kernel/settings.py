@@ -17,7 +17,7 @@ class Settings(BaseSettings):
         None, description="PostgreSQL 15 to 18; unset: a private server under the data directory"
     )
     bus_url: str = Field("log://", description="what carries the facts between services")
-    bus_partitions: int = Field(4, ge=1, le=1024, description="virtual partitions, as on Kafka")
+    bus_partitions: int = Field(2, ge=1, le=1024, description="virtual partitions, as on Kafka")
     host: str = Field("127.0.0.1", description="address to listen on")
     port: int = Field(8026, ge=0, le=65535, description="port to listen on; 0 takes a free one")
     master_key: SecretStr | None = Field(None, description="32 bytes in base64; unset: master_key_file")

@@ -126,7 +126,8 @@ def test_no_file_names_this_machine_and_the_lock_names_no_host() -> None:
         text=True,
         check=True,
     ).stdout.split("\0")
-    places = (f"{ROOT}/", f"{Path.home()}/")
+    # A short path, as containers have them, is also a word of other things: it would find what is not there.
+    places = [f"{place}/" for place, parts in ((ROOT, 3), (Path.home(), 2)) if len(place.parts) >= parts]
     files = [ROOT / name for name in tracked if name and (ROOT / name).is_file()]
     found = [ids(path) for path in files if any(p in path.read_text(errors="ignore") for p in places)]
     assert found == []

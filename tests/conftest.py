@@ -8,11 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.kafka_cluster import kafka
 
 from hub_embedded.data_dir import DataDir
 from hub_embedded.postgres import EmbeddedPostgres
 from hub_embedded.services import SERVICES
 from hub_kernel.testing import RunningHub, create_template, fresh_database, run_hub
+
+__all__ = ["kafka"]
 
 StartHub = Callable[..., AbstractAsyncContextManager[RunningHub]]
 

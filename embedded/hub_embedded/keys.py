@@ -4,10 +4,11 @@ from pathlib import Path
 from typing import ClassVar
 
 from hub_embedded.data_dir import DataDir
-from hub_kernel.auth import LOCAL_ISSUER, LocalIssuer, TokenVerifier, read_issuer_keys
+from hub_kernel.auth import LocalIssuer, TokenVerifier
 from hub_kernel.errors import NotFound, Rejected
 from hub_kernel.heads import HeadFile
 from hub_kernel.runtime import local_issuer, master_key
+from hub_kernel.runtime import token_verifier as verifier_of
 from hub_kernel.sealing import MasterKey
 from hub_kernel.settings import Settings
 
@@ -48,6 +49,6 @@ def own_issuer(settings: Settings) -> LocalIssuer:
 
 def token_verifier(settings: Settings) -> TokenVerifier:
     """Checks tokens as the hub with these settings does."""
-    if settings.issuer_jwks_file is not None and settings.issuer is not None:
-        return TokenVerifier(read_issuer_keys(settings.issuer_jwks_file), settings.issuer, settings.audience)
-    return TokenVerifier(own_issuer(settings).keys, LOCAL_ISSUER, settings.audience)
+    if not settings.has_real_issuer:
+        DataDir.at(settings.data_dir)
+    return verifier_of(settings)

@@ -18,13 +18,15 @@ import asyncpg
 import structlog
 
 from hub_kernel import metrics
+from hub_kernel.circuit_breaker import Circuit
 from hub_kernel.clock import Clock
 from hub_kernel.database import Connection
-from hub_kernel.errors import BUS_VERDICT, HubError, NotFound, Unavailable, kind_of
+from hub_kernel.errors import Malformed, NotFound, Unavailable
 from hub_kernel.failpoints import failpoint
 from hub_kernel.inbox import Inbox, ParkedEvent
-from hub_kernel.ports import Bus, Message, Subscription
+from hub_kernel.ports import BeganAgain, Bus, Message, Subscription
 from hub_kernel.telemetry import processing
+from hub_kernel.verdicts import OUTAGE, dependency_away, may_pass, reason_of
 from hub_schemas.envelope import RecordedEvent, from_cloudevent
 
 _log = structlog.get_logger(__name__)
@@ -38,20 +40,11 @@ PAGE_MESSAGES: Final = 100
 WAIT_SECONDS: Final = 5.0
 INLINE_RETRY_SECONDS: Final = (0.05, 0.2, 0.8)
 PARKED_RETRY_SECONDS: Final = (5, 30, 120, 600)
+HELD_TRIES: Final = 12
 OUTAGE_PAUSE_SECONDS: Final = 0.5
 HOUSEKEEPING_SECONDS: Final = 2.0
+DUE_STREAMS: Final = 1_000
 _MAX_BIGINT: Final = 2**63
-
-_OUTAGE: Final = (
-    OSError,
-    TimeoutError,
-    asyncpg.InterfaceError,
-    asyncpg.InternalClientError,
-    asyncpg.PostgresConnectionError,
-    asyncpg.OperatorInterventionError,
-    asyncpg.InsufficientResourcesError,
-)
-"""Our own database is away: wait for it, however long; parking could not be written either."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,15 +88,14 @@ class Consumer:
         self._linger_seconds = linger_seconds
         self._pool, self._bus, self._handler, self._clock = pool, bus, handler, clock
         self._inbox = Inbox(schema, name, source)
+        self._circuit = Circuit(name, source)
         self._subscription: Subscription | None = None
         self._idle_saved = 0.0
 
     async def run(self) -> None:
         """Consume until cancelled. What is under way when cancelled is rolled back and comes again."""
-        subscription = self._subscription = await self._bus.subscribe(self.name, self.source)
+        subscription = self._subscription = await self._bus.subscribe(self.name, self.source, self._cursors)
         try:
-            async with self._pool.acquire() as connection:
-                subscription.seek(await self._cursors(connection, subscription.partitions))
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._housekeeping())
                 while True:
@@ -111,28 +103,30 @@ class Consumer:
         finally:
             await subscription.close()
 
-    async def _cursors(self, connection: Connection, partitions: Sequence[int]) -> Mapping[int, int]:
-        """Where to go on from.
+    async def _cursors(self, partitions: Sequence[int]) -> Mapping[int, int]:
+        """Where to go on from. Raises ``Unavailable`` while our own database is away.
 
         When a carrier without groups was given another number of partitions, keys have moved between them and
         no old cursor says anything: everything is heard again, and the inbox drops what was applied.
         """
-        cursors = await self._inbox.cursors(connection)
-        if self._bus.features.several_members or set(cursors) == set(partitions):
-            return cursors
-        await self._inbox.forget_cursors(connection)
-        return {}
-
-    async def redrive(self, stream_id: str | None = None) -> int:
-        """Try parked events again now, in order, one stream or all. Returns how many were applied."""
-        async with self._pool.acquire() as connection:
-            streams = await self._inbox.parked_streams(connection, None)
-        wanted = [pair for pair in streams if stream_id in (None, pair[0])]
-        return sum([await self._drain(stream, partition) for stream, partition in wanted])
+        try:
+            async with self._pool.acquire() as connection:
+                cursors = await self._inbox.cursors(connection)
+                if self._bus.features.several_members or set(cursors) == set(partitions):
+                    return cursors
+                await self._inbox.forget_cursors(connection)
+                return {}
+        except OUTAGE as error:
+            raise Unavailable from error
 
     async def _next_page(self, subscription: Subscription) -> None:
         try:
             page = await subscription.fetch(PAGE_MESSAGES, WAIT_SECONDS)
+        except BeganAgain:
+            _log.error("consumer.carrier_began_again", consumer=self.name, source=self.source)
+            async with self._pool.acquire() as connection:
+                await self._inbox.forget_cursors(connection)
+            return
         except Unavailable:
             await asyncio.sleep(OUTAGE_PAUSE_SECONDS)
             return
@@ -150,7 +144,7 @@ class Consumer:
         if now - self._idle_saved < HOUSEKEEPING_SECONDS:
             return
         self._idle_saved = now
-        with contextlib.suppress(*_OUTAGE):
+        with contextlib.suppress(*OUTAGE):
             async with self._pool.acquire() as connection:
                 await self._inbox.advance(connection, through)
 
@@ -169,32 +163,37 @@ class Consumer:
 
     async def _apply_or_park(self, partition: int, heard: _Heard) -> None:
         pauses = iter(INLINE_RETRY_SECONDS)
-        attempts = 0
+        attempts = held = 0
         while True:
             try:
-                await self._apply(partition, [heard], heard.message.offset)
+                async with self._circuit.turn():
+                    await self._apply(partition, [heard], heard.message.offset)
             except Exception as error:  # noqa: BLE001  whatever it is, it parks this stream alone
                 if await self._is_outage(error):
                     _log.warning("consumer.database_away", consumer=self.name, error=type(error).__name__)
                     await asyncio.sleep(OUTAGE_PAUSE_SECONDS)
                     continue
                 attempts += 1
-                pause = next(pauses, None) if _may_pass(error) else None
-                if pause is None:
+                away = dependency_away(error)
+                pause = next(pauses, None) if may_pass(error) else None
+                if pause is not None and not (away and self._circuit.is_open):
+                    await asyncio.sleep(pause)
+                elif away and self._circuit.failed(heard.stream_id, reason_of(error)) and held < HELD_TRIES:
+                    held, pauses = held + 1, iter(INLINE_RETRY_SECONDS)
+                else:
                     await self._park(partition, heard, error, attempts)
                     return
-                await asyncio.sleep(pause)
             else:
                 return
 
     async def _is_outage(self, error: Exception) -> bool:
         """Whether our database is away, and not the handler at fault in a way that only looks like it."""
-        if not isinstance(error, _OUTAGE):
+        if not isinstance(error, OUTAGE):
             return False
         try:
             async with self._pool.acquire() as connection:
                 await connection.fetchval("SELECT 1")
-        except (*_OUTAGE, asyncpg.PostgresError):
+        except (*OUTAGE, asyncpg.PostgresError):
             return True
         return False
 
@@ -228,6 +227,8 @@ class Consumer:
             await self._inbox.finish(connection, applied, partition, through)
             failpoint("cursor.before")
         failpoint("cursor.after")
+        if events:
+            self._circuit.succeeded()
         for outcome in outcomes:
             metrics.EVENTS_CONSUMED.labels(self.name, self.source, outcome).inc()
             if outcome not in ("applied", "repeat"):
@@ -242,17 +243,17 @@ class Consumer:
             failpoint("effect.after")
 
     async def _park(self, partition: int, heard: _Heard, error: Exception, attempts: int) -> None:
-        reason = _reason(error)
+        reason = reason_of(error)
         parked = ParkedEvent(heard.message, heard.stream_id, heard.version, reason, attempts)
         while True:
             try:
                 async with self._pool.acquire() as connection, connection.transaction():
                     if await self._inbox.lock(connection, partition) < heard.message.offset:
                         retry_at = self._clock.now() + timedelta(seconds=PARKED_RETRY_SECONDS[0])
-                        next_try = retry_at if _may_pass(error) else None
+                        next_try = retry_at if may_pass(error) else None
                         await self._inbox.park(connection, [parked], self._clock.now(), next_try)
                         await self._inbox.advance(connection, {partition: heard.message.offset})
-            except _OUTAGE:
+            except OUTAGE:
                 await asyncio.sleep(OUTAGE_PAUSE_SECONDS)
             else:
                 break
@@ -265,9 +266,11 @@ class Consumer:
             stream_id=heard.stream_id,
         )
 
-    async def _drain(self, stream_id: str, partition: int) -> int:
-        """Apply a stream's parked chain in order until it is empty or an event fails again."""
-        applied = 0
+    async def _drain(self, stream_id: str, partition: int) -> bool:
+        """Apply a stream's parked chain in order until it is empty or an event fails again.
+
+        Returns whether others are worth trying: not when a part we need is away.
+        """
         while True:
             event: ParkedEvent | None = None
             try:
@@ -275,16 +278,21 @@ class Consumer:
                     await self._inbox.lock(connection, partition)
                     event = await self._inbox.first_parked(connection, stream_id)
                     if event is None:
-                        return applied
-                    await self._apply_parked(connection, event)
+                        return True
+                    handled = await self._apply_parked(connection, event)
             except Exception as error:  # noqa: BLE001  it stays parked, with the new reason
-                if event is not None and not await self._is_outage(error):
-                    await self._postpone(event, error)
-                return applied
-            applied += 1
+                if event is None or await self._is_outage(error):
+                    return False
+                await self._postpone(event, error)
+                return not dependency_away(error)
+            if handled:
+                self._circuit.succeeded()
 
-    async def _apply_parked(self, connection: Connection, parked: ParkedEvent) -> None:
-        event = from_cloudevent(parked.message.headers, parked.message.value)
+    async def _apply_parked(self, connection: Connection, parked: ParkedEvent) -> bool:
+        """Take an event out of its chain. Returns whether its effect was made, and not known from before."""
+        event = _read(parked.message)
+        if event is None:
+            raise EventUnreadable
         versions, _ = await self._inbox.standing(connection, [event.stream_id])
         last = versions[event.stream_id]
         if event.version > last + 1:
@@ -294,22 +302,26 @@ class Consumer:
             applied = {event.stream_id: event.version}
             await self._inbox.finish(connection, applied, parked.message.partition, parked.message.offset)
         await self._inbox.unpark(connection, parked)
+        return event.version == last + 1
 
     async def _postpone(self, event: ParkedEvent, error: Exception) -> None:
         pause = PARKED_RETRY_SECONDS[min(event.attempts, len(PARKED_RETRY_SECONDS) - 1)]
-        next_try = self._clock.now() + timedelta(seconds=pause) if _may_pass(error) else None
+        next_try = self._clock.now() + timedelta(seconds=pause) if may_pass(error) else None
         async with self._pool.acquire() as connection:
-            await self._inbox.postpone(connection, event, _reason(error), next_try)
+            await self._inbox.postpone(connection, event, reason_of(error), next_try)
 
     async def _housekeeping(self) -> None:
         """Try what is due again, and tell how far behind we are."""
         while True:
-            with contextlib.suppress(*_OUTAGE):
+            with contextlib.suppress(Unavailable, *OUTAGE):
                 async with self._pool.acquire() as connection:
-                    due = await self._inbox.parked_streams(connection, self._clock.now())
+                    if self._circuit.has_closed():
+                        await self._inbox.hasten(connection)
+                    due = await self._inbox.due_streams(connection, self._clock.now(), DUE_STREAMS)
                     count = await self._inbox.parked_count(connection)
                 for stream_id, partition in due:
-                    await self._drain(stream_id, partition)
+                    if not await self._drain(stream_id, partition):
+                        break
                 metrics.PARKED_EVENTS.labels(f"{self.name}:{self.source}").set(count)
                 if self._subscription is not None:
                     lag = await self._subscription.lag()
@@ -334,6 +346,12 @@ class EventMissing(NotFound):
     slug = "gap"
 
 
+class EventUnreadable(Malformed):
+    """This message is not an event this release can read. Deploy one that can, then ask for a retry."""
+
+    slug = "unreadable"
+
+
 def _read(message: Message) -> RecordedEvent | None:
     try:
         event = from_cloudevent(message.headers, message.value)
@@ -352,18 +370,3 @@ def _outcome(heard: _Heard, last_version: int, blocked: bool) -> str:  # noqa: F
     if blocked:
         return "late" if heard.version == last_version + 1 else "behind"
     return "applied" if heard.version == last_version + 1 else "gap"
-
-
-def _may_pass(error: Exception) -> bool:
-    """Whether the same event may succeed later without anybody changing anything."""
-    if isinstance(error, HubError):
-        return BUS_VERDICT[kind_of(error)] == "retry"
-    # asyncpg calls an argument of the wrong kind an InterfaceError too; that will never pass.
-    return isinstance(error, (asyncpg.TransactionRollbackError, *_OUTAGE)) and not isinstance(
-        error, ValueError
-    )
-
-
-def _reason(error: Exception) -> str:
-    """A word for the operator that cannot hold anything of the record: a slug or the error's class."""
-    return error.slug if isinstance(error, HubError) else type(error).__name__

@@ -69,6 +69,12 @@ def create_logs(schema: str) -> None:
     execute_script(consumers.read_text().format(schema=schema))
 
 
+def create_relay(schema: str) -> None:
+    """Create the row of each topic a service's log is published on."""
+    relay = resources.files("hub_kernel.sql") / "relay_table.sql"
+    execute_script(relay.read_text().format(schema=schema))
+
+
 def create_keyring() -> None:
     """Create the data keys' table and functions."""
     execute_script((resources.files("hub_kernel.sql") / "keyring.sql").read_text())

@@ -1,9 +1,10 @@
 """The bus port: what a service may rely on when it hears another's facts, whichever adapter carries them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from hub_kernel.errors import Unavailable
 from hub_schemas.envelope import Header
 
 
@@ -29,6 +30,10 @@ class Page:
     through: Mapping[int, int]
 
 
+Cursors = Callable[[Sequence[int]], Awaitable[Mapping[int, int]]]
+"""Given partitions, says after which offset to go on in each; one it leaves out starts at its beginning."""
+
+
 @dataclass(frozen=True, slots=True)
 class Lag:
     """How far a subscription is behind: events not yet done, and the age in seconds of the oldest of them."""
@@ -39,30 +44,41 @@ class Lag:
 
 @dataclass(frozen=True, slots=True)
 class Features:
-    """What an adapter can do; the conformance suite checks each claim."""
+    """What an adapter can do; the conformance suite checks each claim.
+
+    ``durable``: what was published outlives every process. ``replayable``: a consumer that comes late hears
+    all of it. ``several_members``: members of one consumer divide the partitions among them; otherwise each
+    reads all of them.
+    """
 
     durable: bool
     replayable: bool
     several_members: bool
 
 
+class BeganAgain(Unavailable):
+    """The carrier holds less than this consumer has read: it was made anew, and is heard from its beginning.
+
+    Raised once by ``fetch``; the consumer forgets its cursors, and its inbox drops what it knows.
+    """
+
+    slug = "began-again"
+
+
 class Subscription(Protocol):
-    """One consumer's reading of one source. Used by one task at a time."""
+    """One member's reading of one source for a consumer. One task fetches; ``lag`` may be asked beside it."""
 
     @property
     def partitions(self) -> Sequence[int]:
-        """The partitions this member reads now."""
-        ...
-
-    def seek(self, cursors: Mapping[int, int]) -> None:
-        """Start after these offsets; a partition not named starts at its beginning."""
+        """The partitions this member reads now; none before the first fetch."""
         ...
 
     async def fetch(self, limit: int, wait_seconds: float) -> Page:
         """Read on: at most ``limit`` messages, waiting up to ``wait_seconds`` for the first.
 
         Delivery is at least once and in order inside a partition; all events of one stream share a
-        partition. Raises ``Unavailable`` when the carrier does not answer; call again.
+        partition. Asking again says that the page before is done with. Raises ``Unavailable`` when the
+        carrier does not answer; call again. Raises ``BeganAgain``.
         """
         ...
 
@@ -90,8 +106,15 @@ class Bus(Protocol):
         """Connect. Raises ``Unavailable``."""
         ...
 
-    async def subscribe(self, consumer: str, source: str) -> Subscription:
-        """Begin reading the facts of one service under a consumer's name."""
+    async def subscribe(self, consumer: str, source: str, cursors: Cursors) -> Subscription:
+        """Begin reading the facts of one service under a consumer's name.
+
+        ``cursors`` is asked whenever this member is given partitions: the consumer's own database knows best.
+        """
+        ...
+
+    async def lag(self, source: str, cursors: Mapping[int, int]) -> Lag:
+        """How far a consumer with these cursors is behind a source. Raises ``Unavailable``."""
         ...
 
     async def close(self) -> None:

@@ -18,15 +18,15 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from hub_kernel import failpoints, metrics
 from hub_kernel.access_log import AccessLog
 from hub_kernel.auth import LOCAL_ISSUER, LocalIssuer, Principal, TokenVerifier, read_issuer_keys
+from hub_kernel.carrying import open_bus, relays
 from hub_kernel.clock import Clock, SystemClock
 from hub_kernel.database import open_pool
-from hub_kernel.errors import Forbidden, Unavailable
+from hub_kernel.errors import Forbidden
 from hub_kernel.event_store import EventStore
 from hub_kernel.heads import HeadFile
 from hub_kernel.http_protocol import BoundedHttpProtocol
-from hub_kernel.log_bus import LogBus
-from hub_kernel.migrating import BUS_ROLE, KEYRING_ROLE
-from hub_kernel.ports import Bus
+from hub_kernel.kafka import KafkaBus, Publisher, Relay
+from hub_kernel.migrating import KEYRING_ROLE
 from hub_kernel.sealing import Keyring, MasterKey
 from hub_kernel.service import Parts, Service, ServiceContext, Worker
 from hub_kernel.settings import Settings
@@ -44,12 +44,6 @@ class NotBeyondLoopback(Forbidden):
     """Without an identity provider (HUB_ISSUER and HUB_ISSUER_JWKS_FILE) the hub listens on loopback only."""
 
     slug: ClassVar[str] = "not-beyond-loopback"
-
-
-class UnknownBus(Unavailable):
-    """HUB_BUS_URL names a bus this release does not carry. Use log:// (the services' own logs)."""
-
-    slug: ClassVar[str] = "unknown-bus"
 
 
 @dataclass(frozen=True)
@@ -76,6 +70,14 @@ def local_issuer(settings: Settings) -> LocalIssuer:
     return LocalIssuer(settings.data_dir / "issuer.key", settings.audience)
 
 
+def token_verifier(settings: Settings) -> TokenVerifier:
+    """Checks tokens of the configured identity provider, or of the local issuer."""
+    if settings.issuer_jwks_file is not None and settings.issuer is not None:
+        keys = read_issuer_keys(settings.issuer_jwks_file)
+        return TokenVerifier(keys, settings.issuer, settings.audience)
+    return TokenVerifier(local_issuer(settings).keys, LOCAL_ISSUER, settings.audience)
+
+
 @asynccontextmanager
 async def running(
     services: Sequence[Service], settings: Settings, dsn: str, *, clock: Clock | None = None
@@ -88,11 +90,12 @@ async def running(
     configure_tracing("referral-hub", settings.otlp_endpoint)
     async with AsyncExitStack() as stack:
         contexts = await _contexts(services, settings, dsn, clock, stack)
+        relaying = await stack.enter_async_context(relays(settings, dsn, contexts.values()))
         parts = {service.name: service.build(contexts[service.name]) for service in services}
         heads = HeadFile(settings.data_dir / "heads.jsonl", master_key(settings))
         hub = _assemble(services, settings, contexts, parts, heads)
         await _write_heads(hub, services)
-        tasks = _start(parts)
+        tasks = _start(parts, relaying)
         try:
             yield hub
         finally:
@@ -161,7 +164,13 @@ async def _contexts(
 ) -> dict[str, ServiceContext]:
     master = master_key(settings)
     keyring = Keyring(await _pool(dsn, KEYRING_ROLE, settings, stack), master)
-    bus = await _bus(settings, dsn, clock, stack)
+    verifier = token_verifier(settings)
+    bus = await stack.enter_async_context(open_bus(settings, dsn, clock))
+    kafka = bus if isinstance(bus, KafkaBus) else None
+    publisher = None
+    if kafka is not None:
+        publisher = Publisher(kafka.connection)
+        stack.push_async_callback(publisher.close)
     contexts = {}
     for service in services:
         pool = await _pool(dsn, service.role, settings, stack)
@@ -176,7 +185,10 @@ async def _contexts(
             access_log=access_log,
             keyring=keyring,
             master_key=master,
+            verifier=verifier,
             bus=bus,
+            kafka=kafka,
+            publisher=publisher,
         )
     return contexts
 
@@ -195,16 +207,6 @@ async def _close_pool(pool: asyncpg.Pool) -> None:
         pool.terminate()
 
 
-async def _bus(settings: Settings, dsn: str, clock: Clock, stack: AsyncExitStack) -> Bus:
-    if settings.bus_url != "log://":
-        raise UnknownBus
-    pool = await _pool(dsn, BUS_ROLE, settings, stack)
-    bus = LogBus(dsn, pool, clock, partitions=settings.bus_partitions)
-    await bus.start()
-    stack.push_async_callback(bus.close)
-    return bus
-
-
 def _assemble(
     services: Sequence[Service],
     settings: Settings,
@@ -213,13 +215,10 @@ def _assemble(
     heads: HeadFile,
 ) -> Hub:
     issuer = local_issuer(settings)
-    if settings.issuer_jwks_file is not None and settings.issuer is not None:
-        keys = read_issuer_keys(settings.issuer_jwks_file)
-        verifier = TokenVerifier(keys, settings.issuer, settings.audience)
-        sign_in = None
-    else:
-        verifier = TokenVerifier(issuer.keys, LOCAL_ISSUER, settings.audience)
+    sign_in = None
+    if not settings.has_real_issuer:
         sign_in = SignIn(issuer, settings.data_dir / "sign-in-used", settings.audience)
+    verifier = next(context.verifier for context in contexts.values())
     limits = {_BATCH_PATH: settings.max_batch_body_bytes}
     app = create_api("Referral hub", verifier, limits, settings.max_body_bytes)
     for service in services:
@@ -270,12 +269,13 @@ async def _answers(pool: asyncpg.Pool) -> bool:
         return False
 
 
-def _start(parts: dict[str, Parts]) -> list["asyncio.Task[None]"]:
+def _start(parts: dict[str, Parts], relaying: Sequence[Relay]) -> list["asyncio.Task[None]"]:
     loops = [
         (f"{name}<-{consumer.source}", consumer.run)
         for name, part in parts.items()
         for consumer in part.consumers
     ]
+    loops += [(f"{relay.source}.relay", relay.run) for relay in relaying]
     loops += [
         (f"{name}.{worker}", run) for name, part in parts.items() for worker, run in part.workers.items()
     ]

@@ -8,9 +8,11 @@ import asyncpg
 from fastapi import APIRouter
 
 from hub_kernel.access_log import AccessLog
+from hub_kernel.auth import TokenVerifier
 from hub_kernel.clock import Clock
 from hub_kernel.consuming import BatchHandler, Consumer, Handler, one_by_one
 from hub_kernel.event_store import EventStore
+from hub_kernel.kafka import KafkaBus, Publisher
 from hub_kernel.ports import Bus
 from hub_kernel.sealing import Keyring, MasterKey
 from hub_kernel.settings import Settings
@@ -42,7 +44,12 @@ class ServiceContext:
     access_log: AccessLog
     keyring: Keyring
     master_key: MasterKey
+    verifier: TokenVerifier
     bus: Bus
+    kafka: KafkaBus | None
+    """For topics beside the facts'; ``None`` on the log bus."""
+    publisher: Publisher | None
+    """Sends single records to topics; ``None`` on the log bus."""
 
     def consumer(self, source: str, handler: Handler) -> Consumer:
         """A consumer of a service's facts (``source`` is its schema) in this service's database."""

@@ -16,8 +16,43 @@ class Settings(BaseSettings):
     database_url: SecretStr | None = Field(
         None, description="PostgreSQL 15 to 18; unset: a private server under the data directory"
     )
-    bus_url: str = Field("log://", description="what carries the facts between services")
-    bus_partitions: int = Field(2, ge=1, le=1024, description="virtual partitions, as on Kafka")
+    bus_url: str = Field(
+        "log://", description="what carries the facts: log://, or kafka://host:port,host:port"
+    )
+    bus_partitions: int = Field(
+        2, ge=1, le=1024, description="partitions of the log bus, and of Kafka topics the hub makes"
+    )
+    kafka_prefix: str = Field(
+        "", pattern=r"^[a-zA-Z0-9._-]{0,60}$", description="before the name of every topic and group"
+    )
+    kafka_replication: int = Field(1, ge=1, le=9, description="replicas of topics the hub makes")
+    kafka_security: Literal["plaintext", "ssl", "sasl_plaintext", "sasl_ssl"] = Field(
+        "plaintext", description="how brokers are spoken to; beyond loopback, ssl or sasl_ssl"
+    )
+    kafka_ca_file: Path | None = Field(
+        None, description="certificates (PEM) brokers are trusted by; unset: the system's"
+    )
+    kafka_cert_file: Path | None = Field(None, description="this client's own certificate (PEM), for ssl")
+    kafka_key_file: Path | None = Field(None, description="the key (PEM) of that certificate")
+    kafka_sasl_mechanism: Literal["SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"] = Field(
+        "SCRAM-SHA-512", description="how the hub proves to brokers who it is"
+    )
+    kafka_username: str | None = Field(None, description="user name, for SCRAM")
+    kafka_password: SecretStr | None = Field(None, description="password, for SCRAM")
+    kafka_token_url: str | None = Field(None, description="the issuer's token endpoint, for OAUTHBEARER")
+    kafka_client_id: str | None = Field(None, description="client id at the issuer, for OAUTHBEARER")
+    kafka_client_secret: SecretStr | None = Field(None, description="its secret, for OAUTHBEARER")
+    kafka_session_seconds: float = Field(
+        10.0,
+        ge=1,
+        le=300,
+        description="silence after which another member takes over a consumer's partitions",
+    )
+    instance: str | None = Field(
+        None,
+        pattern=r"^[a-zA-Z0-9._-]{1,100}$",
+        description="this process's own lasting name, such as worker-0: it takes up its partitions again",
+    )
     host: str = Field("127.0.0.1", description="address to listen on")
     port: int = Field(8026, ge=0, le=65535, description="port to listen on; 0 takes a free one")
     master_key: SecretStr | None = Field(None, description="32 bytes in base64; unset: master_key_file")

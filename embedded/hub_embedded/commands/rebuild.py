@@ -6,10 +6,8 @@ import typer
 import uvloop
 
 from hub_embedded.database_access import database, pool_as
+from hub_kernel.carrying import open_bus
 from hub_kernel.clock import SystemClock
-from hub_kernel.log_bus import LogBus
-from hub_kernel.migrating import BUS_ROLE
-from hub_kernel.runtime import UnknownBus
 from hub_kernel.settings import Settings
 from hub_oversight.service import SERVICE as OVERSIGHT
 from hub_oversight.tables.rebuilding import Rebuilt
@@ -31,8 +29,6 @@ def rebuild(
     A running hub may go on meanwhile. Ends with 1 if they differ and were not replaced.
     """
     settings = Settings()
-    if settings.bus_url != "log://":
-        raise UnknownBus
     with database(settings) as dsn:
         rebuilt = uvloop.run(_rebuild(settings, dsn, replace=replace))
     differing = {table: rows for table, rows in rebuilt.differing_rows.items() if rows}
@@ -49,11 +45,8 @@ def rebuild(
 
 
 async def _rebuild(settings: Settings, dsn: str, *, replace: bool) -> Rebuilt:
-    partitions = settings.bus_partitions
-    async with pool_as(dsn, OVERSIGHT.role, size=_POOL_SIZE) as pool, pool_as(dsn, BUS_ROLE, size=2) as logs:
-        bus = LogBus(dsn, logs, SystemClock(), partitions=partitions)
-        await bus.start()
-        try:
-            return await rebuild_read_models(pool, bus, partitions=partitions, replace=replace)
-        finally:
-            await bus.close()
+    async with (
+        pool_as(dsn, OVERSIGHT.role, size=_POOL_SIZE) as pool,
+        open_bus(settings, dsn, SystemClock()) as bus,
+    ):
+        return await rebuild_read_models(pool, bus, partitions=settings.bus_partitions, replace=replace)

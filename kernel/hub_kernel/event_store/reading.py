@@ -4,6 +4,7 @@ import asyncio
 import gc
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Final
 from uuid import UUID
 
@@ -24,6 +25,10 @@ class Reader:
         self.schema = schema
         select = f"SELECT {_COLUMNS} FROM {schema}.events"  # noqa: S608  the schema is ours
         self._log = f"{select} WHERE position > $1 ORDER BY position LIMIT $2"
+        self._behind = f"""SELECT h.position - $1 AS events,
+                (SELECT e.recorded_at FROM {schema}.events e
+                  WHERE e.position > $1 ORDER BY e.position LIMIT 1) AS oldest
+           FROM {schema}.log_head h"""  # noqa: S608
         self._stream = f"{select} WHERE stream_id = $1 AND version > $2 ORDER BY version LIMIT $3"
         self._category = f"{select} WHERE category = $1 AND position > $2 ORDER BY position LIMIT $3"
         self._correlated = f"{select} WHERE correlation_id = $1 AND position > $2 ORDER BY position LIMIT $3"
@@ -66,6 +71,11 @@ class Reader:
                 page = await ahead
             finally:
                 ahead.cancel()
+
+    async def behind(self, connection: Connection, after: int) -> tuple[int, datetime | None]:
+        """How many events stand after a position, and when the first of them was recorded."""
+        row = await connection.fetchrow(self._behind, after)
+        return max(0, row["events"]), row["oldest"]
 
     def _events(self, rows: Sequence[asyncpg.Record]) -> list[RecordedEvent]:
         source = self.schema

@@ -16,6 +16,7 @@ from hub_kernel.testing import create_template, dsn_for
 _LOGS = (LEDGER.schema, LEDGER.access_schema, READER.schema, READER.access_schema)
 _TABLES = (
     *(f"{log}.events" for log in _LOGS),
+    "ledger.relay",
     *(f"{s.schema}.{table}" for s in (LEDGER, READER) for table in ("consumer_cursors", "inbox", "parked")),
     "reader.effects",
     "keyring.data_keys",

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 from tests.component.ledger_service import LEDGER, NOON, to
 
-from hub_kernel.ports import Features, Lag, Message, Page
+from hub_kernel.ports import Cursors, Features, Lag, Message, Page
 from hub_schemas.envelope import RecordedEvent, to_cloudevent
 
 PARTITIONS = 2
@@ -48,19 +48,16 @@ class ScriptedBus:
     async def start(self) -> None:
         """Nothing to connect to."""
 
-    async def subscribe(self, consumer: str, source: str) -> "ScriptedBus":
-        """It is its own subscription."""
+    async def subscribe(self, consumer: str, source: str, cursors: Cursors) -> "ScriptedBus":
+        """It is its own subscription, and gives every partition at once."""
         del consumer, source
+        self.sought.append(await cursors(self.partitions))
         return self
 
     @property
     def partitions(self) -> Sequence[int]:
         """All of them."""
         return range(PARTITIONS)
-
-    def seek(self, cursors: Mapping[int, int]) -> None:
-        """Remember what was asked; the script stays as it is."""
-        self.sought.append(cursors)
 
     async def fetch(self, limit: int, wait_seconds: float) -> Page:
         """The next page of the script."""
@@ -72,8 +69,8 @@ class ScriptedBus:
         last = max(message.offset for message in messages)
         return Page(messages, dict.fromkeys(range(PARTITIONS), last))
 
-    async def lag(self) -> Lag:
-        """Never behind."""
+    async def lag(self, _source: str = "", _cursors: Mapping[int, int] | None = None) -> Lag:
+        """Never behind, as a bus and as a subscription."""
         return Lag(0, 0.0)
 
     async def close(self) -> None:

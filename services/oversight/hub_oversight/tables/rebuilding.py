@@ -6,7 +6,7 @@ Only to replace are the consumers held back, for as long as it takes to read wha
 swap names.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -93,9 +93,12 @@ class _Rebuild:
         for source in SOURCES:
             start, end = self._read[source], await _live_cursors(connection, source)
             parked = await _first_parked(connection, source)
-            subscription = await self._bus.subscribe(f"{CONSUMER}-rebuild", source)
+
+            async def where_this_stands(_partitions: Sequence[int], start: Cursors = start) -> Cursors:
+                return start
+
+            subscription = await self._bus.subscribe(f"{CONSUMER}-rebuild", source, where_this_stands)
             try:
-                subscription.seek(start)
                 await self._fold_until(connection, subscription, start, end, parked)
             finally:
                 await subscription.close()

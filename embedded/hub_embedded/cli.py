@@ -10,15 +10,20 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.text import Text
 
+from hub_embedded.commands.acls import acls
 from hub_embedded.commands.audit import audit
 from hub_embedded.commands.demo import demo
+from hub_embedded.commands.lag import lag
 from hub_embedded.commands.log import log
 from hub_embedded.commands.migrate import migrate
+from hub_embedded.commands.parked import parked
 from hub_embedded.commands.rebuild import rebuild
 from hub_embedded.commands.replay import replay
 from hub_embedded.commands.run import run
 from hub_embedded.commands.sign_in import sign_in
 from hub_embedded.commands.token import token
+from hub_embedded.commands.topics import topics
+from hub_embedded.commands.up import up
 from hub_embedded.commands.walk import walk
 from hub_kernel.errors import HubError, Malformed
 from hub_kernel.settings import Settings
@@ -36,9 +41,10 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (run, demo, log, replay, walk, token, sign_in, migrate, rebuild):
+for command in (run, up, demo, log, replay, walk, token, sign_in, migrate, rebuild, topics, acls, lag):
     app.command()(command)
 app.add_typer(audit, name="audit")
+app.add_typer(parked, name="parked")
 
 
 @app.callback()

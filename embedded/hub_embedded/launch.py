@@ -5,11 +5,10 @@ import contextlib
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any, ClassVar, Final, TypeVar
 
 import uvloop
@@ -22,11 +21,10 @@ from hub_kernel.errors import Unavailable
 from hub_kernel.migrating import migrate
 from hub_kernel.runtime import Hub, serve
 from hub_kernel.settings import Settings
+from hub_kernel.signals import INTERRUPTED, cancelled_by_signals
 
 URL_FILE: Final = "hub.url"
 """Where a running hub says at which address it answers, for the command line tools on the same machine."""
-_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
-_INTERRUPTED: Final = 130
 T = TypeVar("T")
 
 
@@ -51,7 +49,7 @@ def start(main: Coroutine[Any, Any, T]) -> T:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             return runner.run(main)
     except asyncio.CancelledError:
-        raise SystemExit(_INTERRUPTED) from None
+        raise SystemExit(INTERRUPTED) from None
 
 
 async def run(settings: Settings) -> None:
@@ -68,7 +66,7 @@ async def embedded_database(settings: Settings) -> AsyncIterator[str]:
     ``DataDirInUse``, ``PostgresDidNotStart``.
     """
     data_dir = DataDir.at(settings.data_dir)
-    with data_dir.lock(), _signals(lambda: False):
+    with data_dir.lock(), cancelled_by_signals(lambda: False):
         if settings.database_url is not None:
             dsn = settings.database_url.get_secret_value()
             await migrate(dsn, SERVICES)
@@ -100,7 +98,7 @@ async def launched(settings: Settings, dsn: str, *, clock: Clock | None = None) 
         answering.set_result((hub, base_url))
 
     _require_free(settings.host, settings.port)
-    with _signals(answering.done):
+    with cancelled_by_signals(answering.done):
         ended = asyncio.create_task(
             serve(SERVICES, settings, dsn, clock=clock, started=started), name="hub-server"
         )
@@ -118,35 +116,6 @@ async def launched(settings: Settings, dsn: str, *, clock: Clock | None = None) 
             if not ended.done():
                 signal.raise_signal(signal.SIGTERM)  # the way in uvicorn offers to end it and wait
             await ended
-
-
-@contextmanager
-def _signals(is_heard_elsewhere: Callable[[], bool]) -> Iterator[None]:
-    """The first signal cancels the task that entered here, unless somebody else hears it by now.
-
-    The server, once it listens, does; when it has ended it hands on here each signal it took. A second signal
-    ends the process at once; the database server it leaves behind is taken over at the next start. (Not
-    through ``loop.add_signal_handler``, which would hear the server's signals as well.)
-    """
-    loop, main = asyncio.get_running_loop(), asyncio.current_task()
-    received = 0
-
-    def on_signal(_number: int, _frame: FrameType | None) -> None:
-        nonlocal received
-        received += 1
-        if received > 1:
-            os._exit(_INTERRUPTED)
-        if main is not None and not is_heard_elsewhere():
-            loop.call_soon_threadsafe(main.cancel)
-
-    former = {number: signal.signal(number, on_signal) for number in _SIGNALS}
-    # The terminal went away: as if stopped by hand, whoever hears that now.
-    former[signal.SIGHUP] = signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))
-    try:
-        yield
-    finally:
-        for number, handler in former.items():
-            signal.signal(number, handler)
 
 
 def _require_free(host: str, port: int) -> None:

@@ -1,7 +1,8 @@
 """The access log: who read personal data, when, of which record, and why (DPA 2018 section 62).
 
 It is a log of its own, in a schema of its own beside the service's (``<schema>_access``), with the same
-gapless positions and the same Merkle tree as the event log. No read of sealed data happens around it.
+gapless positions and the same Merkle tree as the event log. No read of sealed data happens around it. What
+operators do with parked events stands there too, though it opens nothing.
 """
 
 from collections.abc import Sequence
@@ -38,7 +39,36 @@ class SealedRead(Fact, frozen=True, kw_only=True):
     read_at: datetime
 
 
-REGISTRY = Registry((SealedRead,))
+class ParkedEventsViewed(Fact, frozen=True, kw_only=True):
+    """Somebody listed parked streams, or looked at one: envelopes and open parts, never the sealed.
+
+    What was asked for is ``None`` where it was not named. ``shown`` counts streams where no ``stream_id`` is
+    named, and that stream's events where one is.
+    """
+
+    actor: str
+    role: str
+    source: str | None = None
+    stream_id: str | None = None
+    reason: str | None = None
+    shown: int
+    viewed_at: datetime
+
+
+class ParkedRetryRequested(Fact, frozen=True, kw_only=True):
+    """Somebody asked that parked streams be tried again: one by its id, or all that wait for a reason."""
+
+    actor: str
+    role: str
+    source: str | None = None
+    stream_id: str | None = None
+    reason: str | None = None
+    streams: int
+    requested_at: datetime
+
+
+AccessFact = SealedRead | ParkedEventsViewed | ParkedRetryRequested
+REGISTRY = Registry((SealedRead, ParkedEventsViewed, ParkedRetryRequested))
 S = TypeVar("S")
 
 
@@ -96,10 +126,18 @@ class AccessLog:
         for event in events:
             records.setdefault(event.correlation_id, []).append(event.position)
         appends = [
-            StreamAppend(
-                f"access-{record_id}",
-                ANY_VERSION,
-                [self._row(record_id, tuple(positions), reader, role, reason, now)],
+            access_append(
+                SealedRead(
+                    record_id=record_id,
+                    reader=reader,
+                    role=role,
+                    reason=reason,
+                    positions=tuple(positions),
+                    read_at=now,
+                ),
+                record_id,
+                actor=reader,
+                at=now,
             )
             for record_id, positions in records.items()
         ]
@@ -107,29 +145,21 @@ class AccessLog:
             await self.store.append_in(connection, appends)
             metrics.SEALED_READS.labels(self._service, reason).inc(len(appends))
 
-    def _row(
-        self,
-        record_id: UUID,
-        positions: tuple[int, ...],
-        reader: str,
-        role: str,
-        reason: AccessReason,
-        now: datetime,
-    ) -> NewEvent:
-        fact = SealedRead(
-            record_id=record_id, reader=reader, role=role, reason=reason, positions=positions, read_at=now
-        )
-        return NewEvent(
-            event_id=new_id(),
-            type="SealedRead",
-            schema_version=SealedRead.schema_version,
-            occurred_at=now,
-            correlation_id=record_id,
-            causation_id=None,
-            actor=reader,
-            traceparent=None,
-            open=encode_open(fact),
-        )
+
+def access_append(fact: AccessFact, record_id: UUID | None, *, actor: str, at: datetime) -> StreamAppend:
+    """What an access log takes in: in the stream of its record, or in that of what is about no one record."""
+    event = NewEvent(
+        event_id=new_id(),
+        type=type(fact).__name__,
+        schema_version=fact.schema_version,
+        occurred_at=at,
+        correlation_id=record_id or new_id(),
+        causation_id=None,
+        actor=actor,
+        traceparent=None,
+        open=encode_open(fact),
+    )
+    return StreamAppend(f"access-{record_id or 'parked'}", ANY_VERSION, [event])
 
 
 def reason_from(header: str | None) -> AccessReason:

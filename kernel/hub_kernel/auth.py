@@ -5,8 +5,10 @@ directory with mode 0600. A hub without a real issuer must not listen beyond loo
 """
 
 import json
+import re
 from collections import OrderedDict
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, ClassVar, Final, Literal, get_args
 
@@ -24,6 +26,7 @@ LOCAL_ISSUER: Final = "referral-hub-local"
 _ALGORITHMS: Final = ["Ed25519", "EdDSA", "RS256", "RS512", "PS256", "ES256"]
 _LEEWAY_SECONDS: Final = 30
 _CACHED_TOKENS: Final = 4_096
+_BEARER: Final = re.compile(r"^[Bb]earer +([A-Za-z0-9._~+/=-]+)$")
 
 
 class TokenRefused(Unauthenticated):
@@ -64,35 +67,56 @@ class TokenVerifier:
     def __init__(self, keys: KeySet, issuer: str, audience: str) -> None:
         self._keys = keys
         self._issuer, self._audience = issuer, audience
-        self._claims = jwt.JWTClaimsRegistry(
-            leeway=_LEEWAY_SECONDS,
-            iss={"essential": True, "value": issuer},
-            aud={"essential": True, "value": audience},
-            exp={"essential": True},
-            sub={"essential": True},
-        )
-        self._known: OrderedDict[str, tuple[float, Principal]] = OrderedDict()
+        self._known: OrderedDict[str, _Known] = OrderedDict()
 
-    def verify(self, token: str) -> Principal:
-        """Say who a token stands for. Raises ``TokenRefused``.
+    def verify(self, token: str, *, at: datetime | None = None) -> Principal:
+        """Say who a token stands for at an instant, now unless another is named. Raises ``TokenRefused``.
 
-        A token seen before is not verified again until it expires: verifying a signature costs more than
-        the rest of a request.
+        A token seen before is not verified again for an instant between its beginning and its end:
+        verifying a signature costs more than the rest of a request.
         """
+        instant = epoch_seconds() if at is None else at.timestamp()
         known = self._known.get(token)
-        if known is not None and epoch_seconds() < known[0]:
-            return known[1]
+        if known is not None and known.begins <= instant < known.ends:
+            return known.principal
         try:
             decoded = jwt.decode(token, self._keys, algorithms=_ALGORITHMS)
-            self._claims.validate(decoded.claims)
+            self._claims_at(instant).validate(decoded.claims)
         except (JoseError, ValueError, TypeError, RecursionError) as error:
             # The last two: the library takes what a hostile header holds for what it should hold.
             raise TokenRefused from error
         principal = _principal(decoded.claims)
-        self._known[token] = (float(decoded.claims["exp"]), principal)
+        begins = max(float(decoded.claims.get(name, 0)) for name in ("iat", "nbf"))
+        self._known[token] = _Known(begins, float(decoded.claims["exp"]), principal)
         if len(self._known) > _CACHED_TOKENS:
             self._known.popitem(last=False)
         return principal
+
+    def _claims_at(self, instant: float) -> jwt.JWTClaimsRegistry:
+        return jwt.JWTClaimsRegistry(
+            now=int(instant),
+            leeway=_LEEWAY_SECONDS,
+            iss={"essential": True, "value": self._issuer},
+            aud={"essential": True, "value": self._audience},
+            exp={"essential": True},
+            sub={"essential": True},
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """Whom a verified token stands for, and in which seconds since 1970."""
+
+    begins: float
+    ends: float
+    principal: Principal
+
+
+def bearer_token(header: str | None) -> str:
+    """The token in the value of an ``Authorization`` header (RFC 6750). Raises ``Unauthenticated``."""
+    if header is not None and (match := _BEARER.match(header)):
+        return match[1]
+    raise Unauthenticated
 
 
 class LocalIssuer:

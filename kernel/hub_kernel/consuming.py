@@ -9,7 +9,7 @@ The missing event of a gap is parked before what waits for it, and housekeeping 
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from itertools import groupby
 from typing import Final
@@ -25,6 +25,7 @@ from hub_kernel.errors import Malformed, NotFound, Unavailable
 from hub_kernel.failpoints import failpoint
 from hub_kernel.inbox import Inbox, ParkedEvent
 from hub_kernel.ports import BeganAgain, Bus, Message, Subscription
+from hub_kernel.standing import Standing, unless
 from hub_kernel.telemetry import processing
 from hub_kernel.verdicts import OUTAGE, dependency_away, may_pass, reason_of
 from hub_schemas.envelope import RecordedEvent, from_cloudevent
@@ -90,16 +91,21 @@ class Consumer:
         self._inbox = Inbox(schema, name, source)
         self._circuit = Circuit(name, source)
         self._subscription: Subscription | None = None
+        self.standing = Standing()
         self._idle_saved = 0.0
 
-    async def run(self) -> None:
-        """Consume until cancelled. What is under way when cancelled is rolled back and comes again."""
+    async def run(self, stopping: asyncio.Event | None = None) -> None:
+        """Consume until ``stopping`` is set: the page under way is finished, then the group is left.
+
+        Cancelled, what is under way is rolled back and comes again.
+        """
         subscription = self._subscription = await self._bus.subscribe(self.name, self.source, self._cursors)
         try:
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._housekeeping())
-                while True:
-                    await self._next_page(subscription)
+                housekeeping = tasks.create_task(self._housekeeping())
+                while stopping is None or not stopping.is_set():
+                    await self._next_page(subscription, stopping)
+                housekeeping.cancel()
         finally:
             await subscription.close()
 
@@ -119,16 +125,20 @@ class Consumer:
         except OUTAGE as error:
             raise Unavailable from error
 
-    async def _next_page(self, subscription: Subscription) -> None:
+    async def _next_page(self, subscription: Subscription, stopping: asyncio.Event | None) -> None:
         try:
-            page = await subscription.fetch(PAGE_MESSAGES, WAIT_SECONDS)
+            page = await unless(stopping, subscription.fetch(PAGE_MESSAGES, WAIT_SECONDS))
         except BeganAgain:
             _log.error("consumer.carrier_began_again", consumer=self.name, source=self.source)
             async with self._pool.acquire() as connection:
                 await self._inbox.forget_cursors(connection)
             return
         except Unavailable:
+            self.standing = replace(self.standing, is_away=True)
             await asyncio.sleep(OUTAGE_PAUSE_SECONDS)
+            return
+        self.standing = replace(self.standing, is_reached=True, is_away=False)
+        if page is None:
             return
         lanes = groupby(sorted(page.messages, key=lambda m: m.partition), key=lambda m: m.partition)
         await asyncio.gather(
@@ -325,6 +335,7 @@ class Consumer:
                 metrics.PARKED_EVENTS.labels(f"{self.name}:{self.source}").set(count)
                 if self._subscription is not None:
                     lag = await self._subscription.lag()
+                    self.standing = replace(self.standing, lag=lag)
                     metrics.CONSUMER_LAG_EVENTS.labels(self.name, self.source).set(lag.events)
                     metrics.CONSUMER_LAG_SECONDS.labels(self.name, self.source).set(lag.seconds)
             await asyncio.sleep(HOUSEKEEPING_SECONDS)

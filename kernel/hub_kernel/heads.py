@@ -1,5 +1,6 @@
 """Tree heads kept outside the database: what a log's end was, signed, so that a removed tail shows."""
 
+import fcntl
 import json
 import os
 from collections.abc import Iterator
@@ -46,6 +47,7 @@ class HeadFile:
         signed = SignedHead(**{**asdict(draft), "signature": self._key.sign(draft.statement).hex()})
         descriptor = os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600)
         with os.fdopen(descriptor, "r+b") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)  # services of their own may share the file; closing lets go
             # A line cut short by a crash was never a head; left there, it would spoil the next one.
             file.seek(file.read().rfind(b"\n") + 1)
             file.truncate()

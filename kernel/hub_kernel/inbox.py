@@ -10,13 +10,14 @@ from hub_kernel.ports import Message
 
 @dataclass(frozen=True, slots=True)
 class ParkedEvent:
-    """One event that waits, in the bytes it came in."""
+    """One event that waits, in the bytes it came in; ``next_try_at`` as it stood when it was read."""
 
     message: Message
     stream_id: str
     version: int
     reason: str
     attempts: int
+    next_try_at: datetime | None = None
 
 
 class Inbox:
@@ -139,17 +140,30 @@ class Inbox:
             ],
         )
 
-    async def parked_streams(self, connection: Connection, due_at: datetime | None) -> list[tuple[str, int]]:
-        """Streams and partitions that have parked events; with ``due_at``, those to be tried by then."""
+    async def due_streams(self, connection: Connection, now: datetime, limit: int) -> list[tuple[str, int]]:
+        """Streams and partitions with parked events to be tried by now, those due longest first."""
         rows = await connection.fetch(
-            f"""SELECT DISTINCT stream_id, partition FROM {self._schema}.parked
-                 WHERE consumer = $1 AND source = $2 AND ($3::timestamptz IS NULL OR next_try_at <= $3)
-                 ORDER BY stream_id""",  # noqa: S608
+            f"""SELECT stream_id, partition FROM {self._schema}.parked
+                 WHERE consumer = $1 AND source = $2 AND next_try_at <= $3
+                 GROUP BY stream_id, partition ORDER BY min(next_try_at), stream_id LIMIT $4""",  # noqa: S608
             self._consumer,
             self._source,
-            due_at,
+            now,
+            limit,
         )
         return [(row["stream_id"], row["partition"]) for row in rows]
+
+    async def hasten(self, connection: Connection) -> None:
+        """Make due at once whatever waits for something to pass."""
+        await connection.execute(
+            f"""UPDATE {self._schema}.parked SET next_try_at = parked_at
+                 WHERE (consumer, source, stream_id, version) IN (
+                       SELECT consumer, source, stream_id, version FROM {self._schema}.parked
+                        WHERE consumer = $1 AND source = $2 AND next_try_at > parked_at
+                          FOR UPDATE SKIP LOCKED)""",  # noqa: S608
+            self._consumer,
+            self._source,
+        )
 
     async def first_parked(self, connection: Connection, stream_id: str) -> ParkedEvent | None:
         """The event at the head of a stream's chain."""
@@ -164,7 +178,9 @@ class Inbox:
             return None
         headers = tuple(zip(row["header_names"], row["header_values"], strict=True))
         message = Message(self._source, row["partition"], row["position"], headers, row["value"])
-        return ParkedEvent(message, stream_id, row["version"], row["reason"], row["attempts"])
+        return ParkedEvent(
+            message, stream_id, row["version"], row["reason"], row["attempts"], row["next_try_at"]
+        )
 
     async def unpark(self, connection: Connection, event: ParkedEvent) -> None:
         """Take an applied event out of its chain."""
@@ -180,9 +196,14 @@ class Inbox:
     async def postpone(
         self, connection: Connection, event: ParkedEvent, reason: str, next_try_at: datetime | None
     ) -> None:
-        """Count one more failed try; ``None`` means a person must redrive it."""
+        """Count one more failed try; ``None`` means a person must ask for the next.
+
+        A retry that was asked for while this try was under way stands.
+        """
         await connection.execute(
-            f"""UPDATE {self._schema}.parked SET attempts = attempts + 1, reason = $5, next_try_at = $6
+            f"""UPDATE {self._schema}.parked
+                   SET attempts = attempts + 1, reason = $5,
+                       next_try_at = CASE WHEN next_try_at IS DISTINCT FROM $7 THEN next_try_at ELSE $6 END
                  WHERE consumer = $1 AND source = $2 AND stream_id = $3 AND version = $4""",  # noqa: S608
             self._consumer,
             self._source,
@@ -190,6 +211,7 @@ class Inbox:
             event.version,
             reason,
             next_try_at,
+            event.next_try_at,
         )
 
     async def parked_count(self, connection: Connection) -> int:

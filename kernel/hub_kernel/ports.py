@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 
 from hub_kernel.errors import Unavailable
@@ -10,13 +11,18 @@ from hub_schemas.envelope import Header
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One event on the bus, in CloudEvents binary mode. ``offset`` grows inside ``(source, partition)``."""
+    """One event on the bus, in CloudEvents binary mode. ``offset`` grows inside ``(source, partition)``.
+
+    ``taken_in_at`` is when the carrier took it in, by the carrier's own clock, so that no sender can choose
+    it; ``None`` where nothing but the sender says (the log bus, topics whose senders stamp their records).
+    """
 
     source: str
     partition: int
     offset: int
     headers: tuple[Header, ...]
     value: bytes
+    taken_in_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,23 +1,22 @@
 """The runtime: brings services up in one process, in order, and down again, in order."""
 
 import asyncio
+import functools
 import gc
 import ipaddress
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Final
+from typing import ClassVar, Final
 
 import asyncpg
 import structlog
 import uvicorn
-from fastapi import APIRouter, Depends, FastAPI
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from fastapi import FastAPI
 
-from hub_kernel import failpoints, metrics
+from hub_kernel import failpoints, metrics, parking_routes
 from hub_kernel.access_log import AccessLog
-from hub_kernel.auth import LOCAL_ISSUER, LocalIssuer, Principal, TokenVerifier, read_issuer_keys
+from hub_kernel.auth import LOCAL_ISSUER, LocalIssuer, TokenVerifier, read_issuer_keys
 from hub_kernel.carrying import open_bus, relays
 from hub_kernel.clock import Clock, SystemClock
 from hub_kernel.database import open_pool
@@ -27,12 +26,13 @@ from hub_kernel.heads import HeadFile
 from hub_kernel.http_protocol import BoundedHttpProtocol
 from hub_kernel.kafka import KafkaBus, Publisher, Relay
 from hub_kernel.migrating import KEYRING_ROLE
+from hub_kernel.operations import operations
 from hub_kernel.sealing import Keyring, MasterKey
 from hub_kernel.service import Parts, Service, ServiceContext, Worker
 from hub_kernel.settings import Settings
 from hub_kernel.sign_in import SignIn
 from hub_kernel.telemetry import configure_tracing
-from hub_kernel.web import allow, create_api, include_closed
+from hub_kernel.web import create_api, include_closed
 
 _log = structlog.get_logger(__name__)
 _FIRST_PAUSE_SECONDS: Final = 0.2
@@ -70,6 +70,13 @@ def local_issuer(settings: Settings) -> LocalIssuer:
     return LocalIssuer(settings.data_dir / "issuer.key", settings.audience)
 
 
+def own_sign_in(settings: Settings) -> SignIn | None:
+    """One-time links into the pages; none where people sign in at a real identity provider."""
+    if settings.has_real_issuer:
+        return None
+    return SignIn(local_issuer(settings), settings.data_dir / "sign-in-used", settings.audience)
+
+
 def token_verifier(settings: Settings) -> TokenVerifier:
     """Checks tokens of the configured identity provider, or of the local issuer."""
     if settings.issuer_jwks_file is not None and settings.issuer is not None:
@@ -93,13 +100,15 @@ async def running(
         relaying = await stack.enter_async_context(relays(settings, dsn, contexts.values()))
         parts = {service.name: service.build(contexts[service.name]) for service in services}
         heads = HeadFile(settings.data_dir / "heads.jsonl", master_key(settings))
-        hub = _assemble(services, settings, contexts, parts, heads)
+        hub = _assemble(services, settings, contexts, parts, relaying, heads)
         await _write_heads(hub, services)
-        tasks = _start(parts, relaying)
+        stopping = asyncio.Event()
+        loops, workers = _start(parts, relaying, stopping)
         try:
             yield hub
         finally:
-            await _stop(tasks, settings.shutdown_seconds)
+            stopping.set()
+            await _stop(loops, workers, settings.shutdown_seconds)
             await _write_heads(hub, services)
 
 
@@ -212,12 +221,10 @@ def _assemble(
     settings: Settings,
     contexts: dict[str, ServiceContext],
     parts: dict[str, Parts],
+    relaying: Sequence[Relay],
     heads: HeadFile,
 ) -> Hub:
-    issuer = local_issuer(settings)
-    sign_in = None
-    if not settings.has_real_issuer:
-        sign_in = SignIn(issuer, settings.data_dir / "sign-in-used", settings.audience)
+    issuer, sign_in = local_issuer(settings), own_sign_in(settings)
     verifier = next(context.verifier for context in contexts.values())
     limits = {_BATCH_PATH: settings.max_batch_body_bytes}
     app = create_api("Referral hub", verifier, limits, settings.max_body_bytes)
@@ -226,66 +233,35 @@ def _assemble(
             include_closed(app, router, [service.name])
     if sign_in is not None:
         include_closed(app, sign_in.router(), [])
-    include_closed(app, _operations(app, contexts), [])
+    include_closed(app, parking_routes.routes(contexts), ["operations"])
+    include_closed(app, operations(app, contexts, parts, relaying), [])
     return Hub(app, contexts, parts, issuer, sign_in, heads)
 
 
-def _operations(app: FastAPI, contexts: dict[str, ServiceContext]) -> APIRouter:
-    """Health for the orchestrator, metrics and the API document for the operator."""
-    router = APIRouter(tags=["operations"])
-    operator = allow("operator")
-    anyone = allow("records_system", "assessor", "partner_client", "auditor", "operator")
+def _start(
+    parts: dict[str, Parts], relaying: Sequence[Relay], stopping: asyncio.Event
+) -> tuple[list["asyncio.Task[None]"], list["asyncio.Task[None]"]]:
+    """Set going the loops that finish what they hold when told to stop, and the workers that are ended."""
 
-    @router.get("/health/live")
-    async def live() -> dict[str, str]:
-        """Whether the process answers."""
-        return {"status": "live"}
+    def kept(name: str, run: Worker) -> "asyncio.Task[None]":
+        return asyncio.create_task(_keep_running(name, run, stopping), name=name)
 
-    @router.get("/health/ready")
-    async def ready() -> Response:
-        """Whether every service reaches its database."""
-        states = {name: await _answers(context.pool) for name, context in contexts.items()}
-        status = 200 if all(states.values()) else 503
-        return JSONResponse({"status": "ready" if status == 200 else "not ready", "services": states}, status)  # noqa: PLR2004
-
-    @router.get("/metrics", response_class=PlainTextResponse)
-    async def prometheus(_principal: Annotated[Principal, Depends(operator)]) -> Response:
-        """All metrics in the Prometheus text format."""
-        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
-
-    @router.get("/openapi.json")
-    async def openapi(_principal: Annotated[Principal, Depends(anyone)]) -> dict[str, Any]:
-        """The OpenAPI document of what runs here."""
-        return app.openapi()
-
-    return router
-
-
-async def _answers(pool: asyncpg.Pool) -> bool:
-    try:
-        async with asyncio.timeout(2):
-            return bool(await pool.fetchval("SELECT true"))
-    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
-        return False
-
-
-def _start(parts: dict[str, Parts], relaying: Sequence[Relay]) -> list["asyncio.Task[None]"]:
-    loops = [
-        (f"{name}<-{consumer.source}", consumer.run)
+    loops: list[tuple[str, Worker]] = [
+        (f"{name}<-{consumer.source}", functools.partial(consumer.run, stopping))
         for name, part in parts.items()
         for consumer in part.consumers
     ]
-    loops += [(f"{relay.source}.relay", relay.run) for relay in relaying]
-    loops += [
+    loops += [(f"{relay.source}.relay", functools.partial(relay.run, stopping)) for relay in relaying]
+    workers = [
         (f"{name}.{worker}", run) for name, part in parts.items() for worker, run in part.workers.items()
     ]
-    return [asyncio.create_task(_keep_running(name, run), name=name) for name, run in loops]
+    return [kept(*loop) for loop in loops], [kept(*worker) for worker in workers]
 
 
-async def _keep_running(name: str, run: Worker) -> None:
-    """Run a loop for ever; when it fails, say so and start it again after a growing pause."""
+async def _keep_running(name: str, run: Worker, stopping: asyncio.Event) -> None:
+    """Run a loop until all is to stop; when it fails, say so and start it again after a growing pause."""
     pause = _FIRST_PAUSE_SECONDS
-    while True:
+    while not stopping.is_set():
         started = asyncio.get_running_loop().time()
         try:
             await run()
@@ -298,11 +274,17 @@ async def _keep_running(name: str, run: Worker) -> None:
         pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
 
 
-async def _stop(tasks: Sequence["asyncio.Task[None]"], seconds: float) -> None:
+async def _stop(
+    loops: Sequence["asyncio.Task[None]"], workers: Sequence["asyncio.Task[None]"], seconds: float
+) -> None:
+    """Let the loops finish what they hold; then end the workers, and any loop that takes too long."""
+    if loops:
+        await asyncio.wait(loops, timeout=seconds / 2)
+    tasks = [*loops, *workers]
     for task in tasks:
         task.cancel()
     if tasks:
-        await asyncio.wait(tasks, timeout=seconds)
+        await asyncio.wait(tasks, timeout=seconds / 2)
 
 
 async def _write_heads(hub: Hub, services: Sequence[Service]) -> None:

@@ -77,7 +77,8 @@ class Service:
     """A service: its names, its facts, its migrations, and how it is put together.
 
     ``schema`` is its database schema, its name on the bus, and (as ``hub_<schema>``) its role. ``migrations``
-    is the package that holds its Alembic scripts. ``append_only`` names tables its role may only add to.
+    is the package that holds its Alembic scripts. ``hears`` names the services whose facts it hears, by
+    schema, for whoever asks without building it.
     """
 
     name: str
@@ -85,6 +86,7 @@ class Service:
     registry: Registry
     migrations: str
     build: Callable[[ServiceContext], Parts]
+    hears: tuple[str, ...] = ()
 
     @property
     def role(self) -> str:

@@ -4,7 +4,12 @@ from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SecretsSettingsSource,
+    SettingsConfigDict,
+)
 
 
 class Settings(BaseSettings):
@@ -15,6 +20,9 @@ class Settings(BaseSettings):
     data_dir: Path = Field(Path(".hub-data"), description="where the embedded hub keeps everything")
     database_url: SecretStr | None = Field(
         None, description="PostgreSQL 15 to 18; unset: a private server under the data directory"
+    )
+    secrets_dir: Path | None = Field(
+        None, description="a directory of files named after settings (hub_database_url) with their values"
     )
     bus_url: str = Field(
         "log://", description="what carries the facts: log://, or kafka://host:port,host:port"
@@ -74,6 +82,30 @@ class Settings(BaseSettings):
     failpoint: str | None = Field(
         None, description="chaos tests only: NAME:HITS, die by SIGKILL at the HITS-th pass of NAME"
     )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment, then the files of the directory it names."""
+        del dotenv_settings, file_secret_settings
+        directory = env_settings().get("secrets_dir")
+        files = () if directory is None else (SecretsSettingsSource(settings_cls, directory),)
+        return init_settings, env_settings, *files
+
+    def as_environment(self) -> dict[str, str]:
+        """What was set, as the environment of a process with the same settings; secrets in clear."""
+        values = {name: getattr(self, name) for name in self.model_fields_set}
+        return {
+            f"HUB_{name.upper()}": value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+            for name, value in values.items()
+            if value is not None
+        }
 
     @property
     def has_real_issuer(self) -> bool:

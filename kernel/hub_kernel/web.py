@@ -48,6 +48,7 @@ _FIELD_NAME: Final = re.compile(r"[a-z_][a-z0-9_]{0,39}")
 _DROPPED_BYTES: Final = 67_108_864
 _DROPPING_SECONDS: Final = 5.0
 _SLOW_SECONDS: Final = 1.0
+_READY_PATH: Final = "/health/ready"
 _METHODS: Final = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"})
 _INTERNAL_FAULT: Final = {
     "type": "urn:referral-hub:problem:internal-fault",
@@ -363,7 +364,8 @@ class _Exchange:
         seconds = monotonic_seconds() - self._started
         metrics.REQUESTS.labels(method, route, self.status).inc()
         metrics.REQUEST_SECONDS.labels(method, route).observe(seconds)
-        if self.status >= 500 or seconds > _SLOW_SECONDS:  # noqa: PLR2004
+        is_fault = self.status >= 500 and route != _READY_PATH  # noqa: PLR2004  "not ready" is an answer
+        if is_fault or seconds > _SLOW_SECONDS:
             _log.warning(
                 "http.request", method=method, route=route, status=self.status, seconds=round(seconds, 3)
             )

@@ -15,6 +15,10 @@ WITHDRAWN: Final = "referral-hub.referral.withdrawn.v1"
 """``ce_type`` of a referral taken back; ``ce_subject`` is the referral's id."""
 INBOUND_TYPES: Final = (SUBMITTED, AMENDED, INFORMED, WITHDRAWN)
 
+MESSAGE_ID: Final = r"[A-Za-z0-9._:-]{1,100}"
+"""What a message's ``ce_id`` may be: opaque, a UUID at best, never anything of a record or a person.
+
+The reply names the message by it or, where it may not be one, by its place: ``<partition>-<offset>``."""
 AUTHORIZATION_HEADER: Final = "authorization"
 """``Bearer`` and the records system's token, valid when the broker took the message in."""
 
@@ -33,8 +37,8 @@ class ReplyProblem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
 class InboundReply(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The answer to one inbound message, named by its ``ce_id``. It echoes nothing of the message's data.
 
-    ``recorded``: new and durable. ``repeated``: all of it was held already. ``parked``: refused for now and kept
-    for a person; mend what ``problem`` says and post it again under a new id.
+    ``recorded``: new and durable. ``repeated``: all of it was held already. ``parked``: refused for now and
+    kept for a person; mend what ``problem`` says and post it again under a new id.
     """
 
     message_id: str

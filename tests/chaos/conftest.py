@@ -1,10 +1,13 @@
-"""How long the chaos goes on: ``make chaos KILLS=500``, ``pytest tests/chaos --kills 500 --chaos-seed 7``."""
+"""How long the chaos goes on: ``make chaos KILLS=500``, ``pytest tests/chaos --kills 500 --chaos-seed 7``.
+
+``KILLS`` counts those of the hub in one process and, as many again, those over its process-level twin.
+"""
 
 import os
 
 import pytest
 
-DEFAULT_KILLS = int(os.environ.get("HUB_CHAOS_KILLS", "50"))  # noqa: TID251  a switch of this test alone
+DEFAULT_KILLS = int(os.environ.get("HUB_CHAOS_KILLS", "40"))  # noqa: TID251  a switch of this test alone
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -22,3 +25,9 @@ def kills(request: pytest.FixtureRequest) -> int:
 def chaos_seed(request: pytest.FixtureRequest) -> int:
     """Decides every moment at which something is killed."""
     return int(request.config.getoption("--chaos-seed", 1))
+
+
+@pytest.fixture(scope="session")
+def topology_kills(kills: int) -> int:
+    """How many kills the process-level twin is worth."""
+    return kills

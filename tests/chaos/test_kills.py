@@ -4,40 +4,34 @@ The records system, the staff and the partners live on outside and keep their ow
 """
 
 import asyncio
-import json
 import os
-import shutil
 import signal
-import socket
-import sys
-import tempfile
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from itertools import cycle
-from pathlib import Path
 
 import httpx
 import pytest
+from tests.chaos.around import (
+    HUB,
+    SYSTEM_PATH,
+    data_directory,
+    expect_everything_once,
+    expect_whole_logs,
+    free_port,
+    is_up,
+    simulator_process,
+)
 
-from hub_embedded.data_dir import DataDir
 from hub_embedded.database_access import database
 from hub_embedded.demo.dice import Dice
 from hub_embedded.demo.generator import Submission, submissions
 from hub_embedded.demo.hub_staff import HubStaff, eager_pace, hub_staff_client
-from hub_embedded.demo.partners import partners_setting, tenancies_for, write_tenancies
-from hub_embedded.demo.progress import Watch
 from hub_embedded.demo.records_system import RecordsSystem, records_system_client
-from hub_embedded.demo.run import check, until_quiet
-from hub_embedded.partner_simulators import Ledger
-from hub_kernel.auth import LocalIssuer
-from hub_kernel.clock import SystemClock, new_id
+from hub_kernel.clock import SystemClock
 from hub_kernel.runtime import local_issuer
 from hub_kernel.settings import Settings
 
-HUB = str(Path(sys.executable).with_name("hub"))
-SYSTEM_PATH = "/usr/bin:/bin"
 POINTS = {
     "append.before": 4,
     "append.after": 4,
@@ -55,7 +49,6 @@ POINTS = {
 """The named points, and among how many passes the fatal one is drawn."""
 RECORDS_A_ROUND = 4
 POINT_PATIENCE_SECONDS = 8.0
-BEHAVIOUR = {"mix": {"lose_answer": 0.1, "reject": 0.05}, "slow_seconds": 0.3}
 
 
 @dataclass
@@ -157,7 +150,7 @@ async def test_whatever_is_killed_every_referral_and_every_contact_is_there_once
         settings = Settings(data_dir=directory, port=free_port())
         issuer = local_issuer(settings)
         async with (
-            simulator_process(settings, issuer) as partners,
+            simulator_process(settings, issuer, f"http://127.0.0.1:{settings.port}") as partners,
             httpx.AsyncClient(trust_env=False, timeout=2) as client,
             records_system_client(f"http://127.0.0.1:{settings.port}", issuer) as records_client,
             hub_staff_client(f"http://127.0.0.1:{settings.port}", issuer) as staff_client,
@@ -202,75 +195,3 @@ async def kill_again_and_again(
         else:
             await chaos.kill_at_any_moment()
     return posting
-
-
-async def expect_everything_once(dsn: str, records_system: RecordsSystem, directory: Path) -> None:
-    watch, ledger = Watch(dsn), Ledger(directory / "partners.sqlite")
-    accepted = list(records_system.posted.referrals.values())
-    await until_quiet(watch, len(accepted))
-    found = await check(dsn, accepted, watch.tally, ledger)
-    await watch.close()
-    ledger.close()
-    assert found == []
-    assert watch.tally.ended("acknowledged") > 0
-
-
-async def expect_whole_logs(settings: Settings) -> None:
-    verify = await asyncio.create_subprocess_exec(
-        HUB, "audit", "verify", env={"PATH": SYSTEM_PATH, "HUB_DATA_DIR": str(settings.data_dir)}
-    )
-    assert await verify.wait() == 0
-
-
-@asynccontextmanager
-async def simulator_process(settings: Settings, issuer: LocalIssuer) -> AsyncIterator[str]:
-    """The partners in a process of their own; yields HUB_PARTNERS, with short waits."""
-    tenancies = tenancies_for(issuer, f"http://127.0.0.1:{settings.port}")
-    port, listed = free_port(), settings.data_dir / "tenancies.json"
-    write_tenancies(tenancies, listed)
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "hub_embedded.partner_simulators", "--port", str(port), "--tenancies", listed,
-        "--state", settings.data_dir / "partners.sqlite", "--behaviour", json.dumps(BEHAVIOUR),
-        env={"PATH": SYSTEM_PATH}, stderr=asyncio.subprocess.DEVNULL,
-    )  # fmt: skip
-    waits = {"retry_seconds": [0.1, 0.3, 1], "poll_seconds": [0.05, 0.2, 1], "callback_seconds": [0.5, 1, 2]}
-    url = f"http://127.0.0.1:{port}"
-    partners = json.loads(partners_setting(tenancies, url).get_secret_value())
-    try:
-        async with httpx.AsyncClient(trust_env=False) as client:
-            while not await is_up(client, f"{url}/control"):
-                assert process.returncode is None
-                await asyncio.sleep(0.05)
-        yield json.dumps({name: partner | waits for name, partner in partners.items()})
-    finally:
-        process.kill()
-        await process.wait()
-
-
-async def is_up(client: httpx.AsyncClient, url: str) -> bool:
-    try:
-        return (await client.get(url)).is_success
-    except httpx.TransportError:
-        return False
-
-
-@contextmanager
-def data_directory() -> Iterator[Path]:
-    """A data directory the database's own account can reach into, also when the tests run as root."""
-    directory = DataDir.at(Path(tempfile.gettempdir()) / f"hub-chaos-{new_id()}").path
-    try:
-        yield directory
-    finally:
-        shutil.rmtree(directory, ignore_errors=True)
-
-
-def free_port() -> int:
-    """A port nobody listens on, outside the range from which the system gives clients theirs.
-
-    Inside it, another connection could take the port while the hub is down; even one to itself.
-    """
-    for port in Dice(str(new_id())).several(range(20_000, 30_000), 100):
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) != 0:
-                return port
-    raise AssertionError("a hundred ports are all taken")

@@ -8,5 +8,6 @@ from tests.component.ledger_service.fixtures import (
     owner,
     reader_pool,
 )
+from tests.component.ledger_service.hearing import hearing, no_pauses
 
-__all__ = ["clock", "ledger", "ledger_database", "ledger_dsn", "owner", "reader_pool"]
+__all__ = ["clock", "hearing", "ledger", "ledger_database", "ledger_dsn", "no_pauses", "owner", "reader_pool"]

@@ -1,8 +1,7 @@
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import timedelta
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import pytest
 import structlog
 from prometheus_client import REGISTRY as METRICS
 from tests.component.ledger_service import LEDGER, NOON, READER, to
+from tests.component.ledger_service.hearing import Hearing, always, failing, running, stream, write
 from tests.component.ledger_service.scripted_bus import ScriptedBus, garbled, heard
 from tests.component.ledger_service.waiting import until
 
@@ -18,139 +18,18 @@ from hub_embedded.data_dir import DataDir
 from hub_embedded.postgres import EmbeddedPostgres
 from hub_kernel import consuming
 from hub_kernel.clock import FixedClock
-from hub_kernel.consuming import Consumer, Handler, one_by_one
+from hub_kernel.consuming import Consumer, one_by_one
 from hub_kernel.database import Connection, open_pool
 from hub_kernel.errors import Rejected, Unavailable
 from hub_kernel.event_store import EventStore
 from hub_kernel.log_bus import LogBus
 from hub_kernel.migrating import BUS_ROLE
-from hub_kernel.ports import Bus, Message
+from hub_kernel.ports import Message
 from hub_kernel.testing import create_template, dsn_for
 from hub_schemas.envelope import RecordedEvent
 
+pytestmark = pytest.mark.usefixtures("no_pauses")
 SECRET = "Jane Doe of 12 Acacia Avenue"  # noqa: S105  a name, to look for where none may be
-Effect = tuple[str, int]
-
-
-async def write(connection: Connection, event: RecordedEvent) -> None:
-    """The effect of an event: one row, so that a doubled effect is two."""
-    await connection.execute("INSERT INTO reader.effects VALUES ($1, $2)", event.stream_id, event.version)
-
-
-def always(_effect: Effect) -> bool:
-    """Fail for every event."""
-    return True
-
-
-def failing(when: Callable[[Effect], bool], error: Exception) -> Handler:
-    """A handler that raises after its effect was written, for the events chosen."""
-
-    async def handle(connection: Connection, event: RecordedEvent) -> None:
-        await write(connection, event)
-        if when((event.stream_id, event.version)):
-            raise error
-
-    return handle
-
-
-@pytest.fixture(autouse=True)
-def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(consuming, "INLINE_RETRY_SECONDS", (0.0, 0.0, 0.0))
-    monkeypatch.setattr(consuming, "OUTAGE_PAUSE_SECONDS", 0.02)
-    monkeypatch.setattr(consuming, "HOUSEKEEPING_SECONDS", 0.02)
-
-
-@asynccontextmanager
-async def running(consumer: Consumer) -> AsyncIterator[None]:
-    task = asyncio.create_task(consumer.run())
-    try:
-        yield
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
-
-
-class Hearing:
-    """What a test does with consumers of the ledger in the reader's database."""
-
-    def __init__(self, pool: asyncpg.Pool, owner: asyncpg.Connection, clock: FixedClock) -> None:
-        self._pool, self._owner, self._clock = pool, owner, clock
-
-    def consumer(self, bus: Bus, handler: Handler = write) -> Consumer:
-        """The reader's consumer of the ledger."""
-        return Consumer(
-            READER.name,
-            LEDGER.schema,
-            schema=READER.schema,
-            pool=self._pool,
-            bus=bus,
-            handler=one_by_one(handler),
-            clock=self._clock,
-        )
-
-    async def hear(self, *pages: Sequence[Message], handler: Handler = write) -> Consumer:
-        """Run a consumer until it has dealt with these pages, then stop it."""
-        bus = ScriptedBus(pages)
-        consumer = self.consumer(bus, handler)
-        async with running(consumer), asyncio.timeout(15):
-            await bus.dealt_with.wait()
-        return consumer
-
-    async def effects(self) -> list[Effect]:
-        """The effects made, by stream and version."""
-        rows = await self._owner.fetch("SELECT * FROM reader.effects ORDER BY stream_id, version")
-        return [tuple(row) for row in rows]
-
-    async def effects_in_order(self) -> list[Effect]:
-        """The effects in the order they were made."""
-        rows = await self._owner.fetch("SELECT * FROM reader.effects ORDER BY ctid")
-        return [tuple(row) for row in rows]
-
-    async def parked(self) -> list[tuple[str, int, str]]:
-        """What is parked, and why."""
-        rows = await self._owner.fetch("SELECT stream_id, version, reason FROM reader.parked ORDER BY 1, 2")
-        return [tuple(row) for row in rows]
-
-    async def tries(self) -> list[tuple[int, int | None]]:
-        """Of each parked event: how often it was tried, and in how many seconds it is tried again."""
-        rows = await self._owner.fetch("SELECT attempts, next_try_at FROM reader.parked ORDER BY version")
-        due = [row["next_try_at"] for row in rows]
-        seconds = [None if at is None else int((at - self._clock.now()).total_seconds()) for at in due]
-        return list(zip([row["attempts"] for row in rows], seconds, strict=True))
-
-    async def cursors(self) -> dict[int, int]:
-        """How far each partition was applied."""
-        return {
-            row["partition"]: row["position"]
-            for row in await self._owner.fetch("SELECT partition, position FROM reader.consumer_cursors")
-        }
-
-    async def last_versions(self) -> dict[str, int]:
-        """What the inbox holds."""
-        rows = await self._owner.fetch("SELECT stream_id, last_version FROM reader.inbox")
-        return {row["stream_id"]: row["last_version"] for row in rows}
-
-    async def until_effects(self, expected: list[Effect]) -> None:
-        """Return when these are the effects."""
-
-        async def there() -> bool:
-            return await self.effects() == expected
-
-        await until(there)
-
-    async def until_parked(self, expected: list[tuple[str, int, str]]) -> None:
-        """Return when this is what is parked."""
-
-        async def there() -> bool:
-            return await self.parked() == expected
-
-        await until(there)
-
-
-@pytest.fixture
-def hearing(reader_pool: asyncpg.Pool, owner: asyncpg.Connection, clock: FixedClock) -> Hearing:
-    return Hearing(reader_pool, owner, clock)
 
 
 @pytest.fixture
@@ -167,13 +46,6 @@ async def log_bus(ledger_dsn: str, clock: FixedClock) -> AsyncIterator[Callable[
     for bus in buses:
         await bus.close()
     pool.terminate()
-
-
-def stream(stream_id: str, *versions: int, first_offset: int, partition: int = 0) -> list[Message]:
-    return [
-        heard(stream_id, version, offset=first_offset + n, partition=partition)
-        for n, version in enumerate(versions)
-    ]
 
 
 # --- exactly once ----------------------------------------------------------------------------------------
@@ -323,34 +195,6 @@ async def test_a_poison_event_parks_its_own_stream_and_nothing_is_discarded(hear
     assert await hearing.tries() == [(1, None), (0, None), (0, None)]
     await hearing.hear(page, handler=poison)
     assert (await hearing.effects(), await hearing.parked()) == (applied, chain)
-
-
-async def test_redrive_applies_a_parked_chain_in_order_and_says_how_many(hearing: Hearing) -> None:
-    poison = failing(lambda effect: effect == ("entry-a", 1), Rejected())
-    script = [*stream("entry-a", 1, 2, 3, first_offset=1), *stream("entry-b", 1, first_offset=4)]
-    consumer = await hearing.hear(script, handler=poison)
-    assert await consumer.redrive() == 0
-    assert await hearing.tries() == [(2, None), (0, None), (0, None)]
-    mended = hearing.consumer(ScriptedBus([]))
-    assert await mended.redrive("entry-b") == 0
-    assert await mended.redrive("entry-a") == 3
-    assert await hearing.effects_in_order() == [
-        ("entry-b", 1),
-        ("entry-a", 1),
-        ("entry-a", 2),
-        ("entry-a", 3),
-    ]
-    assert await hearing.parked() == []
-    await hearing.hear(stream("entry-a", 3, 4, first_offset=5))
-    assert (await hearing.effects())[2:] == [("entry-a", 3), ("entry-a", 4), ("entry-b", 1)]
-
-
-async def test_a_redrive_that_meets_the_next_poison_keeps_the_rest_of_the_chain(hearing: Hearing) -> None:
-    poison = failing(lambda effect: effect == ("entry-a", 1), Rejected())
-    await hearing.hear(stream("entry-a", 1, 2, 3, first_offset=1), handler=poison)
-    other = failing(lambda effect: effect == ("entry-a", 2), ZeroDivisionError())
-    assert await hearing.consumer(ScriptedBus([]), other).redrive() == 1
-    assert await hearing.parked() == [("entry-a", 2, "ZeroDivisionError"), ("entry-a", 3, "behind")]
 
 
 @pytest.mark.parametrize(

@@ -19,8 +19,11 @@ from joserfc.jwk import OctKey
 from hub_embedded.services import SERVICES
 from hub_kernel.auth import LOCAL_ISSUER, ROLES, LocalIssuer, Role
 from hub_kernel.clock import epoch_seconds
+from hub_kernel.inbox import Inbox, ParkedEvent
+from hub_kernel.ports import Message
 from hub_kernel.testing import RunningHub, fresh_database, run_hub
 from hub_kernel.web import include_closed
+from hub_schemas.envelope import to_cloudevent
 
 Json = dict[str, Any]
 FULL: Json = json.loads((Path(__file__).parents[1] / "unit" / "intake" / "full_referral.json").read_bytes())
@@ -57,6 +60,11 @@ CLOSED: dict[tuple[str, str], frozenset[str]] = {
     ("GET", "/v1/backlog"): STAFF,
     ("GET", "/v1/timeliness"): STAFF,
     ("GET", "/v1/breaches"): STAFF,
+    ("GET", "/v1/parked/{service}"): frozenset({"operator", "auditor"}),
+    ("GET", "/v1/parked/{service}/summary"): frozenset({"operator", "auditor"}),
+    ("GET", "/v1/parked/{service}/{source}/{stream_id}"): frozenset({"operator", "auditor"}),
+    ("POST", "/v1/parked/{service}/{source}/{stream_id}/retry"): frozenset({"operator"}),
+    ("POST", "/v1/parked/{service}/retry"): frozenset({"operator"}),
     ("GET", "/metrics"): frozenset({"operator"}),
     ("GET", "/openapi.json"): EVERYBODY,
 }
@@ -89,6 +97,8 @@ async def hub(
 def filled(path: str, an_id: UUID = NOBODY) -> str:
     for name in ("referral_id", "delivery_id", "message_id"):
         path = path.replace(f"{{{name}}}", str(an_id))
+    for name, value in {"service": "triage", "source": "intake", "stream_id": f"referral-{an_id}"}.items():
+        path = path.replace(f"{{{name}}}", value)
     return path.replace("{name}", "hub.css")
 
 
@@ -411,8 +421,24 @@ async def test_a_partner_sees_its_own_authority_and_agency_and_nothing_else(
             assert (taken.status_code, taken.json()) == (404, none.json())
 
 
+async def park(hub: RunningHub, referral_id: UUID) -> None:
+    """Park what was received at triage, as if by a consumer of its own, so that nothing is held up by it."""
+    contexts, inbox = hub.hub.contexts, Inbox("triage", "nobody", "intake")
+    async with contexts["intake"].pool.acquire() as connection:
+        events = await contexts["intake"].store.read.stream(connection, f"referral-{referral_id}")
+    parked = [
+        ParkedEvent(
+            Message("intake", 0, e.position, *to_cloudevent(e)), e.stream_id, e.version, "rejected", 1
+        )
+        for e in events
+    ]
+    async with contexts["triage"].pool.acquire() as connection:
+        await inbox.park(connection, parked, contexts["triage"].clock.now(), None)
+
+
 async def test_an_operator_sees_nobodys_data_on_any_route(hub: RunningHub, shared: Json) -> None:
     operator, referral_id = caller(hub, "operator"), UUID(shared["referral_id"])
+    await park(hub, referral_id)
     before = await sealed_reads(hub, str(referral_id))
     ids = {"delivery_id": UUID(shared["delivery_id"])}
     for method, path in CLOSED | PAGES:

@@ -523,7 +523,7 @@ async def test_health_says_live_and_ready_to_anyone(hub: RunningHub) -> None:
         live, ready = await client.get("/health/live"), await client.get("/health/ready")
     assert (live.json(), ready.json()) == (
         {"status": "live"},
-        {"status": "ready", "services": {"ledger": True}},
+        {"status": "ready", "services": {"ledger": True}, "bus": {}},
     )
 
 

@@ -22,7 +22,7 @@ from hub_embedded.commands.choices import ServiceName, chosen
 from hub_embedded.database_access import database, pool_as
 from hub_embedded.keys import head_file
 from hub_embedded.output import reader_may_leave, write_json, write_json_lines
-from hub_kernel.access_log import SealedRead
+from hub_kernel.access_log import REGISTRY, ParkedEventsViewed, ParkedRetryRequested, SealedRead
 from hub_kernel.audit import Verdict, verify_log
 from hub_kernel.clock import monotonic_seconds
 from hub_kernel.errors import Rejected
@@ -31,7 +31,9 @@ from hub_kernel.event_store.stored import StoredLog
 from hub_kernel.heads import SignedHead
 from hub_kernel.service import Service
 from hub_kernel.settings import Settings
+from hub_oversight.views.wording import count
 from hub_schemas.envelope import RecordedEvent
+from hub_schemas.facts import Fact
 
 audit = typer.Typer(
     help="Inspect the logs: are they whole, and who read what is sealed.", no_args_is_help=True
@@ -77,12 +79,12 @@ def head(service: OneService = None, *, as_json: AsJson = False) -> None:
 
 @audit.command()
 def access(
-    record: Annotated[UUID | None, typer.Option(help="Only the reads of this referral.")] = None,
+    record: Annotated[UUID | None, typer.Option(help="Only what was about this referral.")] = None,
     service: OneService = None,
     *,
     as_json: AsJson = False,
 ) -> None:
-    """List who opened sealed data, when, of which referral, and why."""
+    """List who opened sealed data and who saw to parked events: when, of which referral, and why."""
     with database(Settings()) as dsn, reader_may_leave():
         uvloop.run(_list_access(chosen(service), dsn, record, as_json=as_json))
 
@@ -163,13 +165,35 @@ async def _list_access(services: Sequence[Service], dsn: str, record: UUID | Non
 
 
 def _print_access(service: Service, page: Sequence[RecordedEvent], *, as_json: bool) -> None:
-    reads = [msgspec.json.decode(event.open, type=SealedRead) for event in page]
+    facts = [(event, REGISTRY.decode(event.type, event.schema_version, event.open)) for event in page]
     if as_json:
-        write_json_lines({"service": service.name, **msgspec.to_builtins(read)} for read in reads)
-        return
-    for read in reads:
-        at = ", ".join(map(str, read.positions))
-        typer.echo(
-            f"{read.read_at.isoformat()}  {service.name:<15} {read.record_id}  {read.role} {read.reader}:"
-            f" {read.reason}, positions {at}"
+        write_json_lines(
+            {"service": service.name, "type": event.type, **msgspec.to_builtins(fact)}
+            for event, fact in facts
         )
+        return
+    for event, fact in facts:
+        about = event.stream_id.removeprefix("access-")
+        record = about if about == str(event.correlation_id) else "-"
+        typer.echo(f"{event.occurred_at.isoformat()}  {service.name:<15} {record:<36}  {_said(fact)}")
+
+
+def _said(fact: Fact) -> str:
+    """Who did what, in one line."""
+    match fact:
+        case SealedRead():
+            return (
+                f"{fact.role} {fact.reader}: {fact.reason}, positions {', '.join(map(str, fact.positions))}"
+            )
+        case ParkedEventsViewed(stream_id=None):
+            return f"{fact.role} {fact.actor}: listed {count(fact.shown, 'parked stream')}{_asked(fact)}"
+        case ParkedEventsViewed():
+            return f"{fact.role} {fact.actor}: looked at {count(fact.shown, 'parked event')}{_asked(fact)}"
+        case ParkedRetryRequested():
+            return f"{fact.role} {fact.actor}: asked to retry {count(fact.streams, 'stream')}{_asked(fact)}"
+    return type(fact).__name__
+
+
+def _asked(fact: ParkedEventsViewed | ParkedRetryRequested) -> str:
+    asked = {"source": fact.source, "stream": fact.stream_id, "reason": fact.reason}
+    return "".join(f", {name} {value}" for name, value in asked.items() if value is not None)

@@ -39,6 +39,9 @@ def demo(
     data_dir: Annotated[
         Path | None, typer.Option(help="Where to keep it all; otherwise a directory that is removed again.")
     ] = None,
+    processes: Annotated[
+        bool, typer.Option("--processes", help="As in production: a real Kafka, a process for each service.")
+    ] = False,
     keep: Annotated[bool, typer.Option("--keep", help="Keep the directory, and say where it is.")] = False,
 ) -> None:
     """Run a fresh hub with simulated partners and staff until every delivery has ended, and count.
@@ -46,7 +49,8 @@ def demo(
     Ends with 1 if anything was lost or there twice.
     """
     with _directory(data_dir, keep=keep) as directory:
-        report = start(run_demo(_settings(directory), referrals=referrals, seed=seed, rate=rate))
+        settings = _settings(directory)
+        report = start(run_demo(settings, referrals=referrals, seed=seed, rate=rate, processes=processes))
     if as_json:
         typer.echo(msgspec.json.encode(report))
     else:

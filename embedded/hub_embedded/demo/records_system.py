@@ -1,8 +1,9 @@
 """The invented records system: posts the demo day over HTTP, again and again until each answer is known."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import ClassVar, Final
 from uuid import UUID
 
@@ -24,6 +25,7 @@ _PATHS: Final[dict[SubmissionKind, str]] = {
     "withdrawal": "/v1/referrals/{}/withdrawal",
 }
 _RETRY_SECONDS: Final = 0.1
+_BLOCK: Final = 1_000
 _ALREADY_WITHDRAWN: Final = 422
 _TIMEOUT_SECONDS: Final = 30.0
 
@@ -94,11 +96,14 @@ class RecordsSystem:
     ) -> None:
         """Send as fast as the hub accepts, so many at a time; or at a steady rate."""
         queue: asyncio.Queue[list[Submission] | None] = asyncio.Queue(maxsize=at_once)
+        locks: dict[str, asyncio.Lock] = {}
 
         async def worker() -> None:
             while (chain := await queue.get()) is not None:
-                for submission in chain:
-                    await self.send(submission)
+                # Locks are given in the order asked for, and chains are taken in the order of the stream.
+                async with locks.setdefault(chain[0].record_id, asyncio.Lock()):
+                    for submission in chain:
+                        await self.send(submission)
 
         async with asyncio.TaskGroup() as tasks:
             for _ in range(at_once):
@@ -130,12 +135,14 @@ def records_system_client(base_url: str, issuer: LocalIssuer) -> httpx.AsyncClie
     )
 
 
-def _chains(submissions: Iterable[Submission]) -> Iterable[list[Submission]]:
-    """Each record's submissions together, records in the order they were first sent."""
-    chains: dict[str, list[Submission]] = {}
-    for submission in submissions:
-        chains.setdefault(submission.record_id, []).append(submission)
-    return chains.values()
+def _chains(submissions: Iterable[Submission]) -> Iterator[list[Submission]]:
+    """Each record's submissions together, as far as one block of the stream holds them, in sending order."""
+    stream = iter(submissions)
+    while block := list(islice(stream, _BLOCK)):
+        chains: dict[str, list[Submission]] = {}
+        for submission in block:
+            chains.setdefault(submission.record_id, []).append(submission)
+        yield from chains.values()
 
 
 async def _paced(

@@ -4,7 +4,7 @@ import asyncio
 import socket
 import sys
 from collections.abc import AsyncIterator, Coroutine, Iterable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -13,6 +13,8 @@ from uuid import UUID
 import asyncpg
 from rich.console import Console
 
+from hub_embedded.addresses import Addresses
+from hub_embedded.data_dir import DataDir
 from hub_embedded.demo.day import demo_day
 from hub_embedded.demo.generator import SEED, Submission, submissions
 from hub_embedded.demo.hub_staff import HubStaff, Pace, day_pace, eager_pace, hub_staff_client
@@ -22,10 +24,12 @@ from hub_embedded.demo.records_system import RecordsSystem, records_system_clien
 from hub_embedded.demo.report import Finding, Report, findings, report
 from hub_embedded.demo.tables import newest_recorded_at, read_oversight
 from hub_embedded.demo.tally import Tally
-from hub_embedded.launch import Launched, embedded_database, launched
+from hub_embedded.launch import embedded_database, launched
 from hub_embedded.partner_simulators import Behaviour, Ledger
+from hub_embedded.topology import Topology, service_ports, topology
+from hub_kernel.auth import LocalIssuer
 from hub_kernel.clock import Clock, ScaledClock, SystemClock, monotonic_seconds
-from hub_kernel.runtime import local_issuer
+from hub_kernel.runtime import local_issuer, own_sign_in
 from hub_kernel.settings import Settings
 
 DAY_SPEED: Final = 60.0
@@ -37,9 +41,14 @@ _PATIENCE_SECONDS: Final = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Demo:
-    """A hub and everybody around it: partners, records system, staff, and an independent look at the logs."""
+    """A hub and everybody around it: partners, records system, staff, and an independent look at the logs.
 
-    hub: Launched
+    ``ended`` is done when somebody stopped the hub.
+    """
+
+    addresses: Addresses
+    issuer: LocalIssuer
+    ended: "asyncio.Future[None]"
     records_system: RecordsSystem
     staff: HubStaff
     ledger: Ledger
@@ -49,7 +58,7 @@ class Demo:
 async def run_hub(settings: Settings) -> None:
     """Run the hub alone until it is stopped, saying where it answers."""
     async with embedded_database(settings) as dsn, launched(settings, dsn) as hub:
-        _announce(hub)
+        announce(settings, hub.base_url)
         await hub.ended
 
 
@@ -64,30 +73,44 @@ async def run_demo_day(settings: Settings, *, speed: float = DAY_SPEED, seed: in
         day = demo_day(settings.data_dir, newest, seed)
         clock = ScaledClock(max(day.first, newest or day.first), speed)
         async with demo_hub(settings, dsn, clock, day_pace()) as demo:
-            _announce(demo.hub, f"The demo day runs at {speed:g} times real time. Ctrl-C stops the hub.")
+            note = f"The demo day runs at {speed:g} times real time. Ctrl-C stops the hub."
+            announce(settings, demo.addresses.oversight, note)
             posted, tally = demo.records_system.posted, demo.watch.tally
             async with watching(demo.watch, lambda: progress_line(posted, tally, clock)):
                 stream = submissions(seed=day.seed, first=day.first)
-                await _alongside(demo.hub, demo.records_system.send_on_time(stream, clock), demo.staff.work())
+                posting = demo.records_system.send_on_time(stream, clock)
+                await _alongside(demo.ended, posting, demo.staff.work())
 
 
 async def run_demo(
-    settings: Settings, *, referrals: int, seed: int = SEED, rate: float | None = None
+    settings: Settings,
+    *,
+    referrals: int,
+    seed: int = SEED,
+    rate: float | None = None,
+    processes: bool = False,
 ) -> Report:
     """Post so many referrals as fast as they are accepted (or ``rate`` a second) and say what came of them.
 
     On the real clock, with staff who decide at once. Ends when every delivery has ended, or when nothing has
-    moved for a minute: what is missing then is lost. Progress, and each finding, go to standard error.
+    moved for a minute: what is missing then is lost. Progress, and each finding, go to standard error. With
+    ``processes`` the hub runs as in production: Kafka, and a process for each service.
     """
     clock = SystemClock()
-    async with embedded_database(settings) as dsn, demo_hub(settings, dsn, clock, eager_pace()) as demo:
+    async with AsyncExitStack() as stack:
+        if processes:
+            demo, running = await stack.enter_async_context(demo_topology(settings, clock, eager_pace()))
+            dsn = running.dsn
+        else:
+            dsn = await stack.enter_async_context(embedded_database(settings))
+            demo = await stack.enter_async_context(demo_hub(settings, dsn, clock, eager_pace()))
         posted, tally = demo.records_system.posted, demo.watch.tally
         started = monotonic_seconds()
         async with watching(demo.watch, lambda: progress_line(posted, tally, clock), to_errors=True):
             stream = submissions(referrals, seed=seed)
-            await _alongside(demo.hub, _post_and_wait(demo, stream, rate), demo.staff.work())
+            await _alongside(demo.ended, _post_and_wait(demo, stream, rate), demo.staff.work())
             seconds = monotonic_seconds() - started
-        if demo.hub.ended.done():
+        if demo.ended.done():
             raise asyncio.CancelledError  # stopped by hand: half a run's figures would only mislead
         found = await check(dsn, list(posted.referrals.values()), tally, demo.ledger)
         for finding in found:
@@ -112,11 +135,54 @@ async def demo_hub(
         records_system_client(hub.base_url, issuer) as records_system,
         hub_staff_client(hub.base_url, issuer) as staff,
     ):
-        yield Demo(hub, RecordsSystem(records_system), HubStaff(staff, clock, pace), ledger, Watch(dsn))
+        yield Demo(
+            Addresses.of_one(hub.base_url),
+            issuer,
+            hub.ended,
+            RecordsSystem(records_system),
+            HubStaff(staff, clock, pace),
+            ledger,
+            Watch(dsn),
+        )
+
+
+@asynccontextmanager
+async def demo_topology(
+    settings: Settings, clock: Clock, pace: Pace, behaviour: Behaviour = DEMO_BEHAVIOUR, *, kept: bool = True
+) -> AsyncIterator[tuple[Demo, Topology]]:
+    """The same around a hub of four processes and a Kafka; yields those too.
+
+    What dies is started again, unless the caller keeps the processes in another way.
+    """
+    DataDir.at(settings.data_dir)
+    ports = service_ports(settings.port)
+    settings = settings.model_copy(update={"port": settings.port or ports["intake"]})
+    issuer = local_issuer(settings)
+    gateway = f"http://127.0.0.1:{ports['partner-gateway']}"
+    async with (
+        simulated_partners(settings, issuer, gateway, behaviour) as (with_partners, ledger),
+        topology(with_partners, ports=ports) as running,
+        records_system_client(running.addresses.intake, issuer) as records_system,
+        hub_staff_client(running.addresses.triage, issuer) as staff,
+    ):
+        await running.start()
+        async with running.kept() if kept else nullcontext():
+            yield (
+                Demo(
+                    running.addresses,
+                    issuer,
+                    asyncio.get_running_loop().create_future(),
+                    RecordsSystem(records_system),
+                    HubStaff(staff, clock, pace),
+                    ledger,
+                    Watch(running.dsn),
+                ),
+                running,
+            )
 
 
 async def _alongside(
-    hub: Launched, main: Coroutine[Any, Any, None], *others: Coroutine[Any, Any, None]
+    ended: "asyncio.Future[None]", main: Coroutine[Any, Any, None], *others: Coroutine[Any, Any, None]
 ) -> None:
     """Run these until the first has ended or the hub was stopped, then let go of the rest.
 
@@ -124,7 +190,7 @@ async def _alongside(
     """
     tasks = [asyncio.create_task(work) for work in (main, *others)]
     try:
-        await asyncio.wait({hub.ended, *tasks}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({ended, *tasks}, return_when=asyncio.FIRST_COMPLETED)
         for task in tasks:
             if task.done():
                 task.result()
@@ -177,12 +243,12 @@ async def _newest(dsn: str) -> datetime | None:
         await connection.close()
 
 
-def _announce(hub: Launched, *lines: str) -> None:
+def announce(settings: Settings, base_url: str, *lines: str) -> None:
     """Say where the hub answers; the link signs one browser in, once, within ten minutes."""
     console = Console(highlight=False)
-    console.print(f"The referral hub answers at {hub.base_url}", soft_wrap=True)
-    if hub.hub.sign_in is not None:
-        link = hub.hub.sign_in.link(hub.base_url)
+    console.print(f"The referral hub answers at {base_url}", soft_wrap=True)
+    if (sign_in := own_sign_in(settings)) is not None:
+        link = sign_in.link(base_url)
         console.print(f"Open its page, signed in, once: {link}", soft_wrap=True, markup=False)
     for line in lines:
         console.print(line, soft_wrap=True)

@@ -7,7 +7,7 @@ are for the broker's own tools; reading goes on where the consumer's database sa
 import asyncio
 import contextlib
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Final
 
 import structlog
@@ -17,7 +17,15 @@ from aiokafka.structs import ConsumerRecord, TopicPartition
 
 from hub_kernel import metrics
 from hub_kernel.clock import Clock
-from hub_kernel.kafka.connection import KAFKA_AWAY, KafkaAway, KafkaConnection
+from hub_kernel.kafka.connection import (
+    KAFKA_AWAY,
+    MAX_MESSAGE_BYTES,
+    REQUEST_SECONDS,
+    START_SECONDS,
+    KafkaAway,
+    KafkaConnection,
+)
+from hub_kernel.kafka.raw_records import fetch_raw
 from hub_kernel.kafka.topics import TopicSpec, ensure_topics, facts_spec
 from hub_kernel.ports import BeganAgain, Cursors, Features, Lag, Message, Page
 
@@ -29,9 +37,9 @@ PROBE_TIMEOUT_SECONDS: Final = 3.0
 STALLED_SECONDS: Final = 20.0
 """Behind for so long without hearing anything: this member is made anew."""
 COMMIT_SECONDS: Final = 2.0
-_START_TIMEOUT_SECONDS: Final = 15.0
 _CLOSE_TIMEOUT_SECONDS: Final = 5.0
 _TIME_HEADER: Final = "ce_recordedtime"
+_LOG_APPEND_TIME: Final = 1
 
 
 class KafkaBus:
@@ -64,13 +72,21 @@ class KafkaBus:
 
     async def lag(self, source: str, cursors: Mapping[int, int]) -> Lag:
         """How far these cursors are behind the ends of a service's topic, and how old the next fact is."""
-        topic = self.connection.topic(facts_spec(source, self._partitions, self._replication).name)
-        async with self.connection.onlooker() as onlooker:
-            ends = await _ends(onlooker, await _partitions_of(onlooker, topic))
+        return await self.topic_lag(facts_spec(source, self._partitions, self._replication).name, cursors)
+
+    async def topic_lag(self, topic: str, cursors: Mapping[int, int]) -> Lag:
+        """As ``lag``, for any topic, by its name without the prefix; one that is missing has nothing."""
+        async with self.connection.onlooker(topic) as (onlooker, partitions):
+            ends = await _ends(onlooker, partitions)
             behind = {tp: cursors.get(tp.partition, 0) for tp, end in ends.items()}
             waiting = {tp: at for tp, at in behind.items() if at < ends[tp]}
             events = sum(ends[tp] - at for tp, at in waiting.items())
             return Lag(events, await _oldest_age(onlooker, waiting, self._clock))
+
+    async def ends(self, topic: str) -> Mapping[int, int]:
+        """Where each partition of a topic ends, by its name without the prefix; none if missing."""
+        async with self.connection.onlooker(topic) as (onlooker, partitions):
+            return {tp.partition: end for tp, end in (await _ends(onlooker, partitions)).items()}
 
     def forget(self, subscription: "KafkaSubscription") -> None:
         """A subscription was closed."""
@@ -121,7 +137,7 @@ class KafkaSubscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aio
         await self._place(member)
         await self._commit_now_and_then(member)
         try:
-            batches = await member.getmany(timeout_ms=int(wait_seconds * 1_000), max_records=limit)
+            batches = await self._records(member, limit, wait_seconds)
         except KAFKA_AWAY as error:
             await self._drop(member, type(error).__name__)
             raise KafkaAway from error
@@ -132,6 +148,23 @@ class KafkaSubscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aio
         elif self._now() - self._heard_at > PROBE_SECONDS:
             await self._probe(member)
         return Page([self._message(record) for record in records], self._through(records))
+
+    async def _records(
+        self, member: AIOKafkaConsumer, limit: int, wait_seconds: float
+    ) -> Mapping[TopicPartition, Sequence[ConsumerRecord]]:
+        try:
+            return dict(await member.getmany(timeout_ms=int(wait_seconds * 1_000), max_records=limit))
+        except UnicodeDecodeError:
+            # The name of a header is not UTF-8. What getmany had in hand is lost with it, so read all again.
+            _log.warning("kafka.header_unreadable", consumer=self._name, source=self._source)
+        batches: dict[TopicPartition, Sequence[ConsumerRecord]] = {}
+        async with self._connection.raw() as client:
+            for tp, at in dict(self._done).items():
+                async with asyncio.timeout(REQUEST_SECONDS):
+                    batches[tp] = await fetch_raw(client, tp, at, limit=limit, max_bytes=MAX_MESSAGE_BYTES)
+        for tp in batches.keys() & self._assignment(member) & self._done.keys():
+            member.seek(tp, batches[tp][-1].offset + 1 if batches[tp] else self._done[tp])
+        return batches
 
     async def lag(self) -> Lag:
         """Events between what is done and the ends of this member's partitions."""
@@ -145,7 +178,7 @@ class KafkaSubscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aio
             return Lag(events, _age_seconds(held, self._clock))
         if not waiting:
             return Lag(0, 0.0)
-        async with self._connection.onlooker() as onlooker:
+        async with self._connection.onlooker(self._spec.name) as (onlooker, _):
             return Lag(events, await _oldest_age(onlooker, waiting, self._clock))
 
     async def close(self) -> None:
@@ -178,7 +211,7 @@ class KafkaSubscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aio
             await ensure_topics(self._connection, [self._spec])
             member = self._connection.member(f"{self._name}.{self._source}", self._spec.name, self)
             try:
-                async with asyncio.timeout(_START_TIMEOUT_SECONDS):
+                async with asyncio.timeout(START_SECONDS):
                     await member.start()
             except KAFKA_AWAY as error:
                 await _stop(member)
@@ -275,7 +308,14 @@ class KafkaSubscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aio
 
     def _message(self, record: ConsumerRecord) -> Message:
         headers = tuple((name, value or b"") for name, value in record.headers)
-        return Message(self._source, record.partition, record.offset + 1, headers, record.value or b"")
+        return Message(
+            self._source,
+            record.partition,
+            record.offset + 1,
+            headers,
+            record.value or b"",
+            _taken_in_at(record),
+        )
 
     def _oldest_held(self) -> datetime | None:
         return min((at for record in self._page if (at := _recorded_at(record)) is not None), default=None)
@@ -286,11 +326,6 @@ class KafkaSubscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aio
 
     def _now(self) -> float:
         return asyncio.get_running_loop().time()
-
-
-async def _partitions_of(consumer: AIOKafkaConsumer, topic: str) -> set[TopicPartition]:
-    await consumer.topics()
-    return {TopicPartition(topic, partition) for partition in consumer.partitions_for_topic(topic) or ()}
 
 
 async def _ends(
@@ -311,14 +346,24 @@ async def _oldest_age(
         onlooker.seek(tp, at)
     ages = [0.0]
     for tp in waiting:
-        async with asyncio.timeout(PROBE_TIMEOUT_SECONDS):
-            recorded_at = _recorded_at(await onlooker.getone(tp))
-        if recorded_at is not None:
-            ages.append(_age_seconds(recorded_at, clock))
+        with contextlib.suppress(UnicodeDecodeError):  # the name of a header; it counts, its age is not known
+            async with asyncio.timeout(PROBE_TIMEOUT_SECONDS):
+                recorded_at = _recorded_at(await onlooker.getone(tp))
+            if recorded_at is not None:
+                ages.append(_age_seconds(recorded_at, clock))
     return max(ages)
 
 
+def _taken_in_at(record: ConsumerRecord) -> datetime | None:
+    """When the broker took a record in, where it is the broker that says so."""
+    if record.timestamp_type != _LOG_APPEND_TIME:
+        return None
+    return datetime.fromtimestamp(record.timestamp / 1_000, UTC)
+
+
 def _recorded_at(record: ConsumerRecord) -> datetime | None:
+    if (taken_in_at := _taken_in_at(record)) is not None:
+        return taken_in_at
     for name, value in record.headers:
         if name == _TIME_HEADER:
             with contextlib.suppress(ValueError, AttributeError):

@@ -1,5 +1,6 @@
 """How the hub's Kafka clients are made: where brokers are, how they are spoken to, with which bounds."""
 
+import asyncio
 import re
 import ssl
 from collections.abc import AsyncIterator
@@ -8,8 +9,10 @@ from typing import Any, ClassVar, Final, Self
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.client import AIOKafkaClient
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.errors import KafkaError
+from aiokafka.structs import TopicPartition
 
 from hub_kernel.errors import Unavailable
 from hub_kernel.kafka.tokens import ClientCredentials
@@ -20,7 +23,10 @@ MAX_MESSAGE_BYTES: Final = 8_388_608
 LARGEST_BODY_BYTES: Final = MAX_MESSAGE_BYTES // 4
 """Of a request: what it leads to is sealed and written in base64, more than once in the worst case."""
 REQUEST_SECONDS: Final = 30.0
+START_SECONDS: Final = 10.0
+"""To connect. Bounded here: a client whose token is refused would try for ever (aiokafka 0.14)."""
 _BATCH_BYTES: Final = 1_048_576
+_LOOK_SECONDS: Final = 0.005
 _NEVER_MS: Final = 2**31 - 1
 _BROKERS: Final = re.compile(r"^kafka://([A-Za-z0-9_.\[\]:-]+:\d{1,5}(?:,[A-Za-z0-9_.\[\]:-]+:\d{1,5})*)/?$")
 
@@ -105,25 +111,50 @@ class KafkaConnection:
         return consumer
 
     @asynccontextmanager
-    async def onlooker(self) -> AsyncIterator[AIOKafkaConsumer]:
-        """A consumer without a group, to look at ends and single records. Raises ``KafkaAway``."""
+    async def onlooker(self, topic: str) -> AsyncIterator[tuple[AIOKafkaConsumer, set[TopicPartition]]]:
+        """A consumer without a group, to look at ends and single records; and the topic's partitions.
+
+        None of them when there is no such topic. Raises ``KafkaAway``.
+        """
+        name = self.topic(topic)
         consumer = self._consumer()
         try:
-            await consumer.start()
-            yield consumer
+            async with asyncio.timeout(START_SECONDS):
+                await consumer.start()
+                there = name in await consumer.topics()
+                if there:
+                    consumer.subscribe([name])
+                    while not consumer.assignment():  # noqa: ASYNC110  aiokafka tells nobody
+                        await asyncio.sleep(_LOOK_SECONDS)
+                partitions = set(consumer.assignment())
+                consumer.unsubscribe()
+            yield consumer, partitions
         except KAFKA_AWAY as error:
             raise KafkaAway from error
         finally:
             await consumer.stop()
 
     @asynccontextmanager
+    async def raw(self) -> AsyncIterator[AIOKafkaClient]:
+        """A client that sends single requests. Raises ``KafkaError``, ``OSError``, ``TimeoutError``."""
+        client = AIOKafkaClient(**self._common)
+        try:
+            async with asyncio.timeout(START_SECONDS):
+                await client.bootstrap()
+            yield client
+        finally:
+            await client.close()
+
+    @asynccontextmanager
     async def admin(self) -> AsyncIterator[AIOKafkaAdminClient]:
         """A client that may make topics. Raises ``KafkaAway``."""
         client = AIOKafkaAdminClient(**self._common)
         try:
-            await client.start()
+            async with asyncio.timeout(START_SECONDS):
+                await client.start()
             yield client
-        except KAFKA_AWAY as error:
+        except (*KAFKA_AWAY, AttributeError) as error:
+            # AttributeError: what aiokafka 0.14 makes of a broker that refused its token.
             raise KafkaAway from error
         finally:
             await client.close()

@@ -9,12 +9,12 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 
 from hub_kernel.errors import Malformed, Unavailable
-from hub_kernel.kafka.connection import KAFKA_AWAY, KafkaAway, KafkaConnection
+from hub_kernel.kafka.connection import KAFKA_AWAY, START_SECONDS, KafkaAway, KafkaConnection
 from hub_kernel.kafka.topics import TopicSpec, ensure_topics
 from hub_schemas.envelope import Header
 
 SEND_SECONDS: Final = 15.0
-_START_SECONDS: Final = 5.0
+_STOP_SECONDS: Final = 5.0
 
 
 class RecordTooLarge(Malformed):
@@ -66,7 +66,7 @@ class Publisher:
         if (producer := self._producer) is not None:
             self._producer = None
             with contextlib.suppress(*KAFKA_AWAY):
-                async with asyncio.timeout(_START_SECONDS):
+                async with asyncio.timeout(_STOP_SECONDS):
                     await producer.stop()
 
     async def _started(self, spec: TopicSpec) -> AIOKafkaProducer:
@@ -74,7 +74,7 @@ class Publisher:
             if self._producer is None:
                 producer = self._connection.producer()
                 try:
-                    async with asyncio.timeout(_START_SECONDS):
+                    async with asyncio.timeout(START_SECONDS):
                         await producer.start()
                 except KAFKA_AWAY as error:
                     with contextlib.suppress(*KAFKA_AWAY):

@@ -10,22 +10,24 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any, Final
 
 import asyncpg
 import structlog
-from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaProducer
 
 from hub_kernel import metrics
 from hub_kernel.clock import Clock, new_id
 from hub_kernel.errors import Unavailable
 from hub_kernel.event_store.reading import Reader
 from hub_kernel.failpoints import failpoint
-from hub_kernel.kafka.connection import KAFKA_AWAY, KafkaConnection
+from hub_kernel.kafka.connection import KAFKA_AWAY, START_SECONDS, KafkaConnection
 from hub_kernel.kafka.lease import LEASE_SECONDS, Lease, LeaseLost, RelayTable
 from hub_kernel.kafka.topics import TopicSpec, ensure_topics
 from hub_kernel.partitioning import partition_of
 from hub_kernel.ports import Lag
+from hub_kernel.standing import Standing, unless
 from hub_kernel.wakeups import DATABASE_AWAY, POLL_SECONDS, Wakeups
 from hub_schemas.envelope import RecordedEvent, to_cloudevent
 
@@ -44,6 +46,7 @@ _LONGEST_PAUSE_SECONDS: Final = 5.0
 _STOP_SECONDS: Final = 5.0
 
 _Sent = Sequence["asyncio.Future[object]"]
+_UnderWay = asyncio.Queue[tuple[int, int, _Sent] | None]
 
 
 class Relay:
@@ -63,21 +66,29 @@ class Relay:
         self._reader = Reader(source)
         self._table = RelayTable(pool, source, spec.name)
         self._holder = connection.instance or str(new_id())
-        self._wakeup, self._forget = wakeups.on(source)
+        self._wakeup, _ = wakeups.on(source)
+        self.standing = Standing()
 
-    async def run(self) -> None:
-        """Publish until cancelled; wait while another has the lease, and while Kafka or database is away."""
+    async def run(self, stopping: asyncio.Event | None = None) -> None:
+        """Publish until ``stopping`` is set; wait while another has the lease, or Kafka or database is away.
+
+        What was sent is then acknowledged and saved, and the lease given back. Cancelled, it may be sent
+        again.
+        """
+        stopping = stopping or asyncio.Event()
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._tell_lag())
+            telling = tasks.create_task(self._tell_lag())
             pause = _PAUSE_SECONDS
-            while True:
+            while not stopping.is_set():
                 try:
-                    await self._hold_and_publish()
+                    await self._hold_and_publish(stopping)
                     pause = _PAUSE_SECONDS
                 except* (Unavailable, *KAFKA_AWAY, *DATABASE_AWAY) as errors:
+                    self.standing = replace(self.standing, is_away=True)
                     _log.warning("relay.interrupted", source=self.source, error=_first_name(errors))
                     pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
-                await asyncio.sleep(pause)
+                await unless(stopping, asyncio.sleep(pause))
+            telling.cancel()
 
     async def lag(self) -> Lag:
         """Facts this service recorded that Kafka has not acknowledged, and the age of the oldest."""
@@ -92,20 +103,23 @@ class Relay:
         while True:
             with contextlib.suppress(*DATABASE_AWAY):
                 lag = await self.lag()
+                self.standing = replace(self.standing, lag=lag)
                 metrics.RELAY_LAG_EVENTS.labels(self.source).set(lag.events)
                 metrics.RELAY_LAG_SECONDS.labels(self.source).set(lag.seconds)
             await asyncio.sleep(LAG_SECONDS)
 
-    async def _hold_and_publish(self) -> None:
+    async def _hold_and_publish(self, stopping: asyncio.Event) -> None:
         """Publish for as long as the lease is ours; return at once when it is another's."""
         lease = await self._table.take(self._holder)
         if lease is None:
+            self.standing = replace(self.standing, is_reached=True, is_away=False)
             return
         held = _Held(self._table, lease)
         try:
             async with self._producer() as producer:
                 await self._begin_where_the_topic_ends(held)
-                await self._publish(producer, held)
+                self.standing = replace(self.standing, is_reached=True, is_away=False)
+                await self._publish(producer, held, stopping)
         finally:
             with contextlib.suppress(*DATABASE_AWAY):
                 async with asyncio.timeout(_STOP_SECONDS):
@@ -116,7 +130,7 @@ class Relay:
         await ensure_topics(self._connection, [self._spec])
         producer = self._connection.producer()
         try:
-            async with asyncio.timeout(_STOP_SECONDS):
+            async with asyncio.timeout(START_SECONDS):
                 await producer.start()
             yield producer
         finally:
@@ -127,40 +141,39 @@ class Relay:
 
     async def _begin_where_the_topic_ends(self, held: "_Held") -> None:
         """Publish everything again when the topic holds less than was acknowledged: it was made anew."""
-        topic = self._connection.topic(self._spec.name)
-        async with self._connection.onlooker() as onlooker:
-            await onlooker.topics()
-            partitions = onlooker.partitions_for_topic(topic) or ()
-            ends = await onlooker.end_offsets([TopicPartition(topic, partition) for partition in partitions])
+        async with self._connection.onlooker(self._spec.name) as (onlooker, partitions):
+            ends = await onlooker.end_offsets(list(partitions))
         if sum(ends.values()) < held.acknowledged:
             _log.error("relay.topic_made_anew", source=self.source)
             await held.begin_again()
 
-    async def _publish(self, producer: AIOKafkaProducer, held: "_Held") -> None:
-        """Send, hear acknowledgements and save side by side, until one of the three fails."""
-        under_way: asyncio.Queue[tuple[int, int, _Sent]] = asyncio.Queue(PAGES_UNDER_WAY)
+    async def _publish(self, producer: AIOKafkaProducer, held: "_Held", stopping: asyncio.Event) -> None:
+        """Send, hear acknowledgements and save side by side, until one fails or all is to stop."""
+        under_way: _UnderWay = asyncio.Queue(PAGES_UNDER_WAY)
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._send_pages(producer, held, under_way))
-            tasks.create_task(self._take_acknowledgements(held, under_way))
-            tasks.create_task(held.keep_on())
+            keeping = tasks.create_task(held.keep_on())
+            tasks.create_task(self._send_pages(producer, held, under_way, stopping))
+            await self._take_acknowledgements(held, under_way)
+            keeping.cancel()
 
     async def _send_pages(
         self,
         producer: AIOKafkaProducer,
         held: "_Held",
-        under_way: "asyncio.Queue[tuple[int, int, _Sent]]",
+        under_way: "_UnderWay",
+        stopping: asyncio.Event,
     ) -> None:
         topic = self._connection.topic(self._spec.name)
         partitions = len(await producer.partitions_for(topic))
         position = held.acknowledged
-        while True:
+        while not stopping.is_set():
             self._wakeup.clear()
             async with self._pool.acquire() as connection:
                 page = await self._reader.log(connection, position, PAGE_EVENTS)
             if not page:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(POLL_SECONDS):
-                        await self._wakeup.wait()
+                        await unless(stopping, self._wakeup.wait())
                 continue
             held.require()
             failpoint("relay.before_send")
@@ -168,12 +181,11 @@ class Relay:
             failpoint("relay.after_send")
             position = page[-1].position
             await under_way.put((position, len(page), sent))
+        await under_way.put(None)
 
-    async def _take_acknowledgements(
-        self, held: "_Held", under_way: "asyncio.Queue[tuple[int, int, _Sent]]"
-    ) -> None:
-        while True:
-            position, count, sent = await under_way.get()
+    async def _take_acknowledgements(self, held: "_Held", under_way: "_UnderWay") -> None:
+        while (waiting := await under_way.get()) is not None:
+            position, count, sent = waiting
             async with asyncio.timeout(ACKNOWLEDGE_SECONDS):
                 await asyncio.gather(*sent)
             failpoint("relay.acknowledged")

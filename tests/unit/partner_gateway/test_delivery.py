@@ -260,6 +260,18 @@ def test_a_cancelled_attempt_that_never_arrived_is_closed_without_a_retry(
     assert (past.state.status, past.state.attempt_open) == ("cancelled", False)
 
 
+def test_a_cancelled_attempt_that_nobody_can_ask_about_is_a_persons(
+    past: Any, a_plan: Plan, begin: BeginAttempt
+) -> None:
+    failure = RecordFailure(
+        at=LATER, attempt=1, reason="answer_lost", retry_at=LATER, partner_may_have_it=True
+    )
+    assert past.after(a_plan(), begin, Cancel(at=NOW), failure) == (
+        AttemptFailed(**IDS, attempt=1, failed_at=LATER, reason="answer_lost", retry_at=None),
+        fallback("withdrawn_after_send", LATER),
+    )
+
+
 def test_a_refusal_of_what_was_withdrawn_calls_nobody(past: Any, a_plan: Plan, begin: BeginAttempt) -> None:
     past.after(a_plan(), begin, Cancel(at=NOW))
     assert names(past.after(RecordRejection(at=NOW, reason_code="x"))) == ["Rejected"]

@@ -14,6 +14,7 @@ from typing import ClassVar, Final
 
 import httpx
 import structlog
+from pydantic import SecretStr
 
 from hub_embedded.addresses import Addresses
 from hub_embedded.data_dir import DataDir
@@ -205,7 +206,8 @@ async def topology(
         }
         client = await stack.enter_async_context(httpx.AsyncClient(trust_env=False, timeout=2))
         urls = {name.replace("-", "_"): service.url for name, service in services.items()}
-        running = Topology(settings, dsn, broker, services, Addresses(**urls), client)
+        own = {"database_url": SecretStr(dsn), "bus_url": f"kafka://{broker.bootstrap}"}
+        running = Topology(settings.model_copy(update=own), dsn, broker, services, Addresses(**urls), client)
         stack.push_async_callback(running.stop)
         yield running
 

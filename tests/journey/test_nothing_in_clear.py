@@ -34,19 +34,22 @@ PRINTABLE = re.compile(rb"[\x20-\x7e]{5,}")
 HUB = str(Path(sys.executable).with_name("hub"))
 
 
-@pytest.fixture(scope="module")
-def run_of_the_hub() -> Iterator[tuple[Path, bytes]]:
-    """A data directory after a demo with everything logged, and all that the hub printed."""
+@pytest.fixture(scope="module", params=[(), ("--processes",)], ids=["one process", "a process a service"])
+def run_of_the_hub(request: pytest.FixtureRequest) -> Iterator[tuple[Path, bytes]]:
+    """A data directory after a demo with everything logged, and all that the hub printed.
+
+    With a process for each service, what these logged and what Kafka keeps lie in the directory too.
+    """
     directory = Path(tempfile.gettempdir()) / f"hub-leak-{new_id()}"
     try:
-        yield directory, asyncio.run(printed_by_a_demo(directory))
+        yield directory, asyncio.run(printed_by_a_demo(directory, *request.param))
     finally:
         shutil.rmtree(directory, ignore_errors=True)
 
 
-async def printed_by_a_demo(directory: Path) -> bytes:
+async def printed_by_a_demo(directory: Path, *options: str) -> bytes:
     process = await asyncio.create_subprocess_exec(
-        HUB, "demo", "--referrals", str(REFERRALS), "--data-dir", directory,
+        HUB, "demo", "--referrals", str(REFERRALS), "--data-dir", directory, *options,
         env={"PATH": "/usr/bin:/bin", "HUB_LOG_LEVEL": "DEBUG"},
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
     )  # fmt: skip

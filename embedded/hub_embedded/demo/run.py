@@ -11,6 +11,7 @@ from typing import Any, Final
 from uuid import UUID
 
 import asyncpg
+from pydantic import SecretStr
 from rich.console import Console
 
 from hub_embedded.addresses import Addresses
@@ -43,9 +44,11 @@ _PATIENCE_SECONDS: Final = 60.0
 class Demo:
     """A hub and everybody around it: partners, records system, staff, and an independent look at the logs.
 
-    ``ended`` is done when somebody stopped the hub.
+    ``settings`` are those another command needs to reach the same hub; ``ended`` is done when somebody
+    stopped it.
     """
 
+    settings: Settings
     addresses: Addresses
     issuer: LocalIssuer
     ended: "asyncio.Future[None]"
@@ -136,6 +139,7 @@ async def demo_hub(
         hub_staff_client(hub.base_url, issuer) as staff,
     ):
         yield Demo(
+            with_partners.model_copy(update={"database_url": SecretStr(dsn)}),
             Addresses.of_one(hub.base_url),
             issuer,
             hub.ended,
@@ -169,6 +173,7 @@ async def demo_topology(
         async with running.kept() if kept else nullcontext():
             yield (
                 Demo(
+                    running.settings,
                     running.addresses,
                     issuer,
                     asyncio.get_running_loop().create_future(),

@@ -39,4 +39,5 @@ SERVICE = Service(
     registry=Registry(()),
     migrations="hub_oversight.migrations",
     build=_build,
+    hears=tuple(SOURCES),
 )

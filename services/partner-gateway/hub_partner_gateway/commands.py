@@ -60,12 +60,16 @@ class BeginAttempt(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RecordFailure(msgspec.Struct, frozen=True, kw_only=True):
-    """An attempt came to nothing. ``retry_at`` is when to try again."""
+    """An attempt came to nothing. ``retry_at`` is when to try again.
+
+    ``partner_may_have_it``: nobody could say, and the partner cannot be asked.
+    """
 
     at: datetime
     attempt: int
     reason: FailureReason
     retry_at: datetime
+    partner_may_have_it: bool = False
 
 
 class RecordTransportAccepted(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,7 +1,7 @@
 """The partner gateway's contents page: what it hears, sends, serves and keeps trying."""
 
 from hub_kernel.service import Parts, Service, ServiceContext
-from hub_partner_gateway.adapters.destinations import read_destinations
+from hub_partner_gateway.adapters.destinations import Destinations
 from hub_partner_gateway.adapters.hearing import hear_intake, hear_triage
 from hub_partner_gateway.adapters.package_files import shipped_packages
 from hub_partner_gateway.adapters.preparing import Preparing
@@ -13,9 +13,8 @@ from hub_schemas.partner_gateway import REGISTRY
 
 
 def _build(context: ServiceContext) -> Parts:
-    setting = context.settings.partners
-    destinations = read_destinations(setting.get_secret_value() if setting is not None else None)
-    packages = shipped_packages().only(destinations)
+    destinations = Destinations.of(context)
+    packages = shipped_packages().only(destinations.names)
     by_name = {package.name: package for package in packages}
     deliveries = Deliveries(context.pool, context.store, context.keyring)
     worklist = Worklist(context.pool)
@@ -46,4 +45,5 @@ SERVICE = Service(
     registry=REGISTRY,
     migrations="hub_partner_gateway.migrations",
     build=_build,
+    hears=("intake", "triage"),
 )

@@ -37,5 +37,10 @@ def _build(context: ServiceContext) -> Parts:
 
 
 SERVICE = Service(
-    name="triage", schema="triage", registry=REGISTRY, migrations="hub_triage.migrations", build=_build
+    name="triage",
+    schema="triage",
+    registry=REGISTRY,
+    migrations="hub_triage.migrations",
+    build=_build,
+    hears=("intake",),
 )

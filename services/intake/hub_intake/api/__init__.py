@@ -1,1 +1,1 @@
-"""Intake over HTTP: referrals one by one and in bulk, what changes them later, and reading them back."""
+"""Intake over HTTP, and in `by_bus` over Kafka: referrals, what changes them later, and reading them back."""

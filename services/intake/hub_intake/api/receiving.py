@@ -18,6 +18,7 @@ from hub_intake.commands import (
 )
 from hub_intake.domain import ReferralState, ReferralUnknown
 from hub_intake.policies.summary import summarise
+from hub_kernel.auth import Principal
 from hub_kernel.clock import Clock
 from hub_kernel.errors import Forbidden
 from hub_kernel.handling import CommandHandler, Context
@@ -44,6 +45,12 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     outcome: Literal["recorded", "repeated"]
     completeness_percent: int | None = None
     gaps: tuple[str, ...] = ()
+
+
+class TokenWithoutSystem(Forbidden):
+    """The token names no records system. Ask the issuer for one with the claim "system"."""
+
+    slug = "token-without-system"
 
 
 class SystemMismatch(Forbidden):
@@ -155,6 +162,13 @@ class Receiving:
         state, _version = await self._handler.load(stream_of(referral_id))
         if state.source_system != sender.system:
             raise ReferralUnknown
+
+
+def sender_of(principal: Principal) -> Sender:
+    """The records system a token speaks for. Raises ``TokenWithoutSystem``."""
+    if principal.system is None:
+        raise TokenWithoutSystem
+    return Sender(principal.system, principal.subject)
 
 
 def stream_of(referral_id: UUID) -> str:

@@ -9,15 +9,20 @@ from starlette.responses import Response, StreamingResponse
 
 from hub_intake.api.bodies import InformationBody, WithdrawalBody
 from hub_intake.api.bulk import LinesResponse, bulk_results
-from hub_intake.api.cloudevents import STRUCTURED, check_binary, is_binary, unwrap_structured
+from hub_intake.api.cloudevents import (
+    JSON,
+    STRUCTURED,
+    check_binary,
+    is_binary,
+    require_content_type,
+    unwrap_structured,
+)
 from hub_intake.api.openapi import json_body, lines_body, referral_body
 from hub_intake.api.reading import Reading
-from hub_intake.api.receiving import Receipt, Receiving, Sender
+from hub_intake.api.receiving import Receipt, Receiving, sender_of
 from hub_kernel.auth import Principal
-from hub_kernel.errors import Forbidden, Malformed
 from hub_kernel.web import allow
 
-JSON: Final = "application/json"
 NDJSON: Final = "application/x-ndjson"
 
 RecordsSystem = Annotated[Principal, Depends(allow("records_system"))]
@@ -31,18 +36,6 @@ _RECEIPTS: Final[dict[int | str, dict[str, Any]]] = {
 }
 
 
-class ContentTypeUnsupported(Malformed):
-    """The Content-Type does not say what this route takes. Send one of the types named."""
-
-    slug = "content-type-unsupported"
-
-
-class TokenWithoutSystem(Forbidden):
-    """The token names no records system. Ask the issuer for one with the claim "system"."""
-
-    slug = "token-without-system"
-
-
 def routes(receiving: Receiving, reading: Reading) -> APIRouter:
     """Everything intake answers. Bodies are read as bytes, once, by the model itself."""
     router = APIRouter(prefix="/v1/referrals")
@@ -50,13 +43,13 @@ def routes(receiving: Receiving, reading: Reading) -> APIRouter:
     @router.post("", status_code=201, responses=_RECEIPTS, openapi_extra=referral_body())
     async def submit(request: Request, principal: RecordsSystem) -> Response:
         """Send a referral: JSON, or a CloudEvent (structured or binary) that carries it. Safe to repeat."""
-        sender = _sender(principal)
+        sender = sender_of(principal)
         return _answer(await receiving.submit(await _document(request), sender))
 
     @router.post("/batch", responses={200: {"content": {NDJSON: {}}}}, openapi_extra=lines_body())
     async def submit_batch(request: Request, principal: RecordsSystem) -> Response:
         """Send many referrals, one a line (NDJSON). One result a line comes back, in order."""
-        sender = _sender(principal)
+        sender = sender_of(principal)
         _require_content_type(request, NDJSON)
         return LinesResponse(bulk_results(request.stream(), lambda raw: receiving.submit(raw, sender)))
 
@@ -65,7 +58,7 @@ def routes(receiving: Receiving, reading: Reading) -> APIRouter:
     )
     async def amend(referral_id: UUID, request: Request, principal: RecordsSystem) -> Response:
         """Send a later version of a referral's record, whole. Safe to repeat."""
-        sender = _sender(principal)
+        sender = sender_of(principal)
         return _answer(await receiving.amend(referral_id, await _document(request), sender))
 
     @router.post(
@@ -76,7 +69,7 @@ def routes(receiving: Receiving, reading: Reading) -> APIRouter:
     )
     async def inform(referral_id: UUID, request: Request, principal: RecordsSystem) -> Response:
         """Add what became known later. Safe to repeat under the same information_id."""
-        sender = _sender(principal)
+        sender = sender_of(principal)
         _require_content_type(request, JSON)
         return _answer(await receiving.inform(referral_id, await request.body(), sender))
 
@@ -88,7 +81,7 @@ def routes(receiving: Receiving, reading: Reading) -> APIRouter:
     )
     async def withdraw(referral_id: UUID, request: Request, principal: RecordsSystem) -> Response:
         """Take a referral back. Safe to repeat for the same reason."""
-        sender = _sender(principal)
+        sender = sender_of(principal)
         _require_content_type(request, JSON)
         return _answer(await receiving.withdraw(referral_id, await request.body(), sender))
 
@@ -111,12 +104,6 @@ def routes(receiving: Receiving, reading: Reading) -> APIRouter:
     return router
 
 
-def _sender(principal: Principal) -> Sender:
-    if principal.system is None:
-        raise TokenWithoutSystem
-    return Sender(principal.system, principal.subject)
-
-
 async def _document(request: Request) -> bytes:
     """The referral's JSON, out of whichever form carries it."""
     if is_binary(request.headers):
@@ -129,10 +116,7 @@ async def _document(request: Request) -> bytes:
 
 
 def _require_content_type(request: Request, *taken: str) -> str:
-    content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if content_type not in taken:
-        raise ContentTypeUnsupported(fields={"Content-Type": f"must be {' or '.join(taken)}"})
-    return content_type
+    return require_content_type(request.headers.get("content-type"), *taken)
 
 
 def _answer(receipt: Receipt) -> Response:

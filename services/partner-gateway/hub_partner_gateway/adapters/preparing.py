@@ -22,7 +22,7 @@ from hub_schemas.partner_gateway import Payload
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """What to do with a claimed delivery now.
+    """What to do with a claimed delivery now; ``at`` is the instant that was decided.
 
     ``body`` is what to send, already announced; ``awaits_beyond`` the version of a document that cannot be
     written (0: there is none), when a later one must come first.
@@ -30,6 +30,7 @@ class Prepared:
 
     row: Row
     state: Delivery
+    at: datetime
     step: Literal["send", "ask", "await_document", "done"]
     body: str = ""
     awaits_beyond: int | None = None
@@ -100,28 +101,28 @@ class Preparing:
             return self._write(row, course, held, raw, now)
         if raw is not None:
             course.take(BeginAttempt(at=now, partner_lacks_it=partner_lacks_it))
-            return Prepared(row, course.delivery, "send", unsealed(raw, Payload).body)
+            return Prepared(row, course.delivery, now, "send", unsealed(raw, Payload).body)
         finished = course.delivery.status in ENDED and not course.delivery.attempt_open
-        return Prepared(row, course.delivery, "done" if finished else "ask")
+        return Prepared(row, course.delivery, now, "done" if finished else "ask")
 
     def _write(
         self, row: Row, course: Course, held: HeldDocument | None, raw: bytes | None, now: datetime
     ) -> Prepared:
         if held is not None and held.event is None:
             course.take(Cancel(at=now))
-            return Prepared(row, course.delivery, "done")
+            return Prepared(row, course.delivery, now, "done")
         if held is None or raw is None:
             awaits_beyond = 0 if held is None else held.version
-            return Prepared(row, course.delivery, "await_document", awaits_beyond=awaits_beyond)
+            return Prepared(row, course.delivery, now, "await_document", awaits_beyond=awaits_beyond)
         package = self._packages[row.destination or ""]
         context = _context(course.delivery, held.version)
         try:
             rendering = render(package, document_of(unsealed(raw, Document).document), context)
         except CannotRender:
             course.take(RaiseFallback(at=now, reason="cannot_render"))
-            return Prepared(row, course.delivery, "await_document", awaits_beyond=held.version)
+            return Prepared(row, course.delivery, now, "await_document", awaits_beyond=held.version)
         course.take(BeginAttempt(at=now, rendering=rendering))
-        return Prepared(row, course.delivery, "send", rendering.body)
+        return Prepared(row, course.delivery, now, "send", rendering.body)
 
 
 def _source(row: Row, course: Course, held: HeldDocument | None, *, resend: bool) -> RecordedEvent | None:

@@ -15,17 +15,8 @@ import structlog
 from hub_kernel.clock import Clock
 from hub_kernel.failpoints import failpoint
 from hub_kernel.sealing import KeyErased
-from hub_partner_gateway.adapters.destinations import (
-    Asked,
-    Destination,
-    Failed,
-    Lost,
-    Partner,
-    Refused,
-    Sent,
-    Taken,
-    partners,
-)
+from hub_partner_gateway.adapters.destinations import Destinations
+from hub_partner_gateway.adapters.partner import Asked, Contact, Failed, Lost, Partner, Refused, Sent, Taken
 from hub_partner_gateway.adapters.preparing import Prepared, Preparing
 from hub_partner_gateway.commands import (
     Cancel,
@@ -71,7 +62,7 @@ class Sender:
         worklist: Worklist,
         preparing: Preparing,
         packages: Mapping[str, PartnerPackage],
-        destinations: Mapping[str, Destination],
+        destinations: Destinations,
         *,
         channel: str,
         contact_key: bytes,
@@ -91,7 +82,7 @@ class Sender:
         """Run until cancelled. What is under way then is found and finished by the next run."""
         async with (
             self._deliveries.pool.acquire() as connection,
-            partners(self._packages, self._destinations) as self._partners,
+            self._destinations.opened(self._packages) as self._partners,
         ):
             self._busy.clear()
             self._polled = 0
@@ -170,7 +161,14 @@ class Sender:
 
     async def _send(self, partner: Partner, prepared: Prepared) -> None:
         failpoint("delivery.before_send")
-        sent = await partner.send(prepared.state.message_id, prepared.body)
+        contact = Contact(
+            message_id=prepared.state.message_id,
+            delivery_id=prepared.row.delivery_id,
+            referral_id=prepared.row.referral_id,
+            at=prepared.at,
+            body=prepared.body,
+        )
+        sent = await partner.send(contact)
         failpoint("delivery.after_send")
         await self._record_sent(partner, prepared, sent)
         failpoint("delivery.after_record")
@@ -185,19 +183,19 @@ class Sender:
                 await self._decide(row, RecordRejection(at=now, reason_code=reason_code))
                 await self._worklist.settle(row, None)
             case Failed(reason, retry_after):
-                again = self._next(state, state.attempts, partner.destination.retry_seconds, retry_after)
+                again = self._next(state, state.attempts, partner.retry_seconds, retry_after)
                 failure = RecordFailure(at=now, attempt=state.attempts, reason=reason, retry_at=again)
                 after = await self._decide(row, failure)
                 await self._worklist.settle(row, None if after.status in ENDED else again)
             case Lost():
-                again = self._after(partner.destination.retry_seconds[0])
+                again = self._after(partner.retry_seconds[0])
                 await self._worklist.settle(row, again)
 
     async def _await_answer(self, partner: Partner, row: Row, state: Delivery) -> None:
         """After the transport took it: ask soon where the partner is asked, otherwise wait for its call."""
         if state.status in ENDED:
             await self._worklist.settle(row, None)
-        elif partner.package.acknowledgement == "poll" and self._polled < POLLED_AT_ONCE:
+        elif partner.is_polled and self._polled < POLLED_AT_ONCE:
             self._polled += 1
             self._start(self._poll(partner, row))
         else:
@@ -206,7 +204,8 @@ class Sender:
     async def _poll(self, partner: Partner, row: Row) -> None:
         """Ask at growing waits without going through the worklist, as long as the waits are short."""
         try:
-            patient = [wait for wait in partner.destination.poll_seconds if wait < PATIENT_SECONDS]
+            waits = partner.answer_seconds(transport_accepted=True)
+            patient = [wait for wait in waits if wait < PATIENT_SECONDS]
             for asked, wait in enumerate(patient, 1):
                 await asyncio.sleep(wait)
                 answer = await partner.ask(row.message_id)
@@ -235,7 +234,13 @@ class Sender:
     async def _send_again(self, partner: Partner, prepared: Prepared) -> None:
         row, state, now = prepared.row, prepared.state, self._clock.now()
         if state.status == "cancelled":
-            failure = RecordFailure(at=now, attempt=state.attempts, reason="answer_lost", retry_at=now)
+            failure = RecordFailure(
+                at=now,
+                attempt=state.attempts,
+                reason="answer_lost",
+                retry_at=now,
+                partner_may_have_it=not partner.can_be_asked,
+            )
             await self._decide(row, failure)
             await self._worklist.settle(row, None)
             return
@@ -267,10 +272,8 @@ class Sender:
         await self._worklist.settle(row, again, asked=asked + 1, awaits_beyond=prepared.awaits_beyond)
 
     async def _postpone(self, partner: Partner, row: Row, state: Delivery, *, asked: int) -> None:
-        polled = partner.package.acknowledgement == "poll" or not state.transport_accepted
-        destination = partner.destination
-        schedule = destination.poll_seconds if polled else destination.callback_seconds
-        again = self._next(state, asked + 1, (*schedule, *destination.retry_seconds[2:]))
+        schedule = partner.answer_seconds(transport_accepted=state.transport_accepted)
+        again = self._next(state, asked + 1, (*schedule, *partner.retry_seconds[2:]))
         await self._worklist.settle(row, again, asked=asked)
 
     def _next(

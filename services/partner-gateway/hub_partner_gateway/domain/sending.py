@@ -65,10 +65,15 @@ def begin_attempt(command: BeginAttempt, state: Delivery) -> Iterator[GatewayFac
 
 
 def fail(command: RecordFailure, state: Delivery) -> Iterator[GatewayFact]:
-    """Close an attempt. One that an answer has closed meanwhile leaves nothing to record."""
+    """Close an attempt. One that an answer has closed meanwhile leaves nothing to record.
+
+    A withdrawn contact is not sent again; a person must tell a partner that may have it all the same.
+    """
     if state.attempt_open and command.attempt == state.attempts:
-        retry_at = None if state.status == "cancelled" else command.retry_at
-        yield _failed(state, command.at, command.reason, retry_at)
+        cancelled = state.status == "cancelled"
+        yield _failed(state, command.at, command.reason, None if cancelled else command.retry_at)
+        if cancelled and command.partner_may_have_it:
+            yield from fall_back(state, command.at, "withdrawn_after_send")
 
 
 def expire(command: Expire, state: Delivery) -> Iterator[GatewayFact]:

@@ -77,7 +77,7 @@ class Settings(BaseSettings):
     max_batch_body_bytes: int = Field(33_554_432, ge=1024, description="largest body of a batch of referrals")
     shutdown_seconds: float = Field(10.0, gt=0, description="how long a clean stop may take")
     partners: SecretStr | None = Field(
-        None, description="JSON: partner package to its base URL and bearer token"
+        None, description="JSON: partner package to its url and token, or to its topic's principal"
     )
     failpoint: str | None = Field(
         None, description="chaos tests only: NAME:HITS, die by SIGKILL at the HITS-th pass of NAME"

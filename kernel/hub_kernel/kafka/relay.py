@@ -22,7 +22,7 @@ from hub_kernel.clock import Clock, new_id
 from hub_kernel.errors import Unavailable
 from hub_kernel.event_store.reading import Reader
 from hub_kernel.failpoints import failpoint
-from hub_kernel.kafka.connection import KAFKA_AWAY, START_SECONDS, KafkaConnection
+from hub_kernel.kafka.connection import KAFKA_AWAY, START_SECONDS, KafkaAway, KafkaConnection
 from hub_kernel.kafka.lease import LEASE_SECONDS, Lease, LeaseLost, RelayTable
 from hub_kernel.kafka.topics import TopicSpec, ensure_topics
 from hub_kernel.partitioning import partition_of
@@ -142,6 +142,8 @@ class Relay:
     async def _begin_where_the_topic_ends(self, held: "_Held") -> None:
         """Publish everything again when the topic holds less than was acknowledged: it was made anew."""
         async with self._connection.onlooker(self._spec.name) as (onlooker, partitions):
+            if not partitions:
+                raise KafkaAway  # made a moment ago, and this broker has not heard of it yet
             ends = await onlooker.end_offsets(list(partitions))
         if sum(ends.values()) < held.acknowledged:
             _log.error("relay.topic_made_anew", source=self.source)

@@ -24,6 +24,7 @@ from hub_kernel.kafka.connection import (
     START_SECONDS,
     KafkaAway,
     KafkaConnection,
+    end_quietly,
 )
 from hub_kernel.kafka.raw_records import fetch_raw
 from hub_kernel.kafka.topics import TopicSpec, ensure_topics, facts_spec
@@ -190,7 +191,7 @@ class KafkaSubscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aio
             with contextlib.suppress(TimeoutError, *KAFKA_AWAY):
                 async with asyncio.timeout(_CLOSE_TIMEOUT_SECONDS):
                     await self._commit(member)
-            await _stop(member)
+            await end_quietly(member)
 
     # --- what the group tells us --------------------------------------------------------------------------
 
@@ -214,7 +215,7 @@ class KafkaSubscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aio
                 async with asyncio.timeout(START_SECONDS):
                     await member.start()
             except KAFKA_AWAY as error:
-                await _stop(member)
+                await end_quietly(member)
                 raise KafkaAway from error
             self._member = member
             self._heard_at = self._progress_at = self._now()
@@ -298,7 +299,7 @@ class KafkaSubscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aio
         metrics.CONSUMER_REBUILDS.labels(self._name, self._source).inc()
         self._member = None
         self._done.clear()
-        await _stop(member)
+        await end_quietly(member)
 
     # --- messages -----------------------------------------------------------------------------------------
 
@@ -373,10 +374,3 @@ def _recorded_at(record: ConsumerRecord) -> datetime | None:
 
 def _age_seconds(instant: datetime, clock: Clock) -> float:
     return max(0.0, (clock.now() - instant).total_seconds())
-
-
-async def _stop(member: AIOKafkaConsumer) -> None:
-    """Stop a client, in a task of its own: without brokers it may hang, or raise its own cancellations."""
-    stopping = asyncio.create_task(member.stop(), name="kafka-member-stopping")
-    await asyncio.wait({stopping}, timeout=_CLOSE_TIMEOUT_SECONDS)
-    stopping.cancel()

@@ -26,6 +26,7 @@ REQUEST_SECONDS: Final = 30.0
 START_SECONDS: Final = 10.0
 """To connect. Bounded here: a client whose token is refused would try for ever (aiokafka 0.14)."""
 _BATCH_BYTES: Final = 1_048_576
+_STOP_SECONDS: Final = 5.0
 _LOOK_SECONDS: Final = 0.005
 _NEVER_MS: Final = 2**31 - 1
 _BROKERS: Final = re.compile(r"^kafka://([A-Za-z0-9_.\[\]:-]+:\d{1,5}(?:,[A-Za-z0-9_.\[\]:-]+:\d{1,5})*)/?$")
@@ -132,7 +133,7 @@ class KafkaConnection:
         except KAFKA_AWAY as error:
             raise KafkaAway from error
         finally:
-            await consumer.stop()
+            await end_quietly(consumer)
 
     @asynccontextmanager
     async def raw(self) -> AsyncIterator[AIOKafkaClient]:
@@ -168,6 +169,13 @@ class KafkaConnection:
             max_partition_fetch_bytes=MAX_MESSAGE_BYTES,
             fetch_max_wait_ms=500,
         )
+
+
+async def end_quietly(client: AIOKafkaConsumer) -> None:
+    """Stop a client, in a task of its own: without brokers it may hang, or raise its own cancellations."""
+    stopping = asyncio.create_task(client.stop(), name="kafka-client-stopping")
+    await asyncio.wait({stopping}, timeout=_STOP_SECONDS)
+    stopping.cancel()
 
 
 def _security(settings: Settings) -> dict[str, Any]:

@@ -6,16 +6,20 @@ SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-KILLS ?= 50
+KILLS ?= 200
+MINUTES ?= 15
 ARGS ?=
 
-.PHONY: help run test check bench chaos lock format clean
+.PHONY: help run up test check contracts bench chaos storm soak lock format clean
 
 help: ## Show these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
 
 run: $(STAMP) ## Start the hub with the demo day streaming in (SPEED=60 times real time)
 	@$(BIN)/hub run --demo $(if $(SPEED),--speed $(SPEED)) $(ARGS)
+
+up: $(STAMP) ## Start the hub as in production: a real Kafka, PostgreSQL, a process for each service (RATE=5 referrals/s)
+	@$(BIN)/hub up $(if $(RATE),--rate $(RATE)) $(ARGS)
 
 test: $(STAMP) ## Run every test, with a real PostgreSQL, real partners and a real browser (ARGS="-k name")
 	@$(BIN)/python scripts/ensure_browser.py
@@ -29,11 +33,20 @@ check: $(STAMP) ## Format, lint, types, import contracts, dependencies, unit and
 	@$(BIN)/deptry .
 	@$(BIN)/python -m pytest -q tests/unit tests/architecture
 
+contracts: $(STAMP) ## Write the schemas, AsyncAPI, OpenAPI and reference pages anew from the code
+	@$(BIN)/python scripts/generate_contracts.py $(ARGS)
+
 bench: $(STAMP) ## Run the benchmarks side by side with their rivals (NAME=append for one)
 	@$(BIN)/python -m bench $(NAME)
 
-chaos: $(STAMP) ## Kill the hub KILLS times and check that nothing is lost or doubled
+chaos: $(STAMP) ## Kill the hub KILLS times in one process and KILLS times in many; nothing may be lost or doubled
 	@HUB_CHAOS_KILLS=$(KILLS) $(BIN)/python -m pytest -s --timeout=0 tests/chaos $(ARGS)
+
+storm: $(STAMP) ## A minute of rebalances and five minutes without Kafka, under load; then everything is counted
+	@$(BIN)/python -m bench.storm $(ARGS)
+
+soak: $(STAMP) ## 100 referrals a second for MINUTES minutes; memory and lag must stay flat
+	@$(BIN)/python -m bench.soak --minutes $(MINUTES) $(ARGS)
 
 lock: $(STAMP) ## Pin the dependencies anew, with hashes and without hosts
 	@$(BIN)/python -m pip install -q uv

@@ -361,6 +361,37 @@ async def test_an_outage_of_the_database_parks_nothing_and_work_goes_on_when_it_
             pool.terminate()
 
 
+# --- stopping --------------------------------------------------------------------------------------------
+
+
+async def test_told_to_stop_it_finishes_the_page_it_holds_and_asks_for_no_other(hearing: Hearing) -> None:
+    holds_page, go_on, stopping = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def handle(connection: Connection, event: RecordedEvent) -> None:
+        holds_page.set()
+        await go_on.wait()
+        await write(connection, event)
+
+    bus = ScriptedBus([stream("entry-a", 1, 2, first_offset=1), stream("entry-a", 3, first_offset=3)])
+    consuming_it = asyncio.create_task(hearing.consumer(bus, handle).run(stopping))
+    async with asyncio.timeout(15):
+        await holds_page.wait()
+        stopping.set()
+        go_on.set()
+        await consuming_it
+    assert await hearing.effects() == [("entry-a", 1), ("entry-a", 2)]
+    assert (await hearing.cursors())[0] == 2
+
+
+async def test_told_to_stop_while_it_waits_it_stops_at_once(hearing: Hearing) -> None:
+    bus, stopping = ScriptedBus([]), asyncio.Event()
+    waiting = asyncio.create_task(hearing.consumer(bus).run(stopping))
+    async with asyncio.timeout(5):
+        await bus.dealt_with.wait()
+        stopping.set()
+        await waiting
+
+
 # --- what is shown ---------------------------------------------------------------------------------------
 
 

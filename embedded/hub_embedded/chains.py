@@ -11,7 +11,7 @@ from hub_embedded.services import SERVICES
 from hub_intake.domain import DECIDER as REFERRAL
 from hub_kernel.errors import NotFound, Unavailable
 from hub_kernel.event_store.reading import PAGE_EVENTS, Reader
-from hub_kernel.migrating import BUS_ROLE
+from hub_kernel.roles import BUS_ROLE
 from hub_partner_gateway.domain import DECIDER as DELIVERY
 from hub_schemas import intake, partner_gateway, triage
 from hub_schemas.envelope import RecordedEvent

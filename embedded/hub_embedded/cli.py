@@ -2,29 +2,16 @@
 
 import signal
 import sys
+from importlib import import_module
 from types import FrameType
-from typing import Final, NoReturn
+from typing import Any, Final, NoReturn
 
 import typer
 from pydantic import ValidationError
 from rich.console import Console
 from rich.text import Text
+from typer.core import TyperGroup
 
-from hub_embedded.commands.acls import acls
-from hub_embedded.commands.audit import audit
-from hub_embedded.commands.demo import demo
-from hub_embedded.commands.lag import lag
-from hub_embedded.commands.log import log
-from hub_embedded.commands.migrate import migrate
-from hub_embedded.commands.parked import parked
-from hub_embedded.commands.rebuild import rebuild
-from hub_embedded.commands.replay import replay
-from hub_embedded.commands.run import run
-from hub_embedded.commands.sign_in import sign_in
-from hub_embedded.commands.token import token
-from hub_embedded.commands.topics import topics
-from hub_embedded.commands.up import up
-from hub_embedded.commands.walk import walk
 from hub_kernel.errors import HubError, Malformed
 from hub_kernel.settings import Settings
 from hub_kernel.telemetry import configure_logging
@@ -33,18 +20,45 @@ _FOUND_WRONG: Final = 1
 _MISUSED: Final = 2
 _ENDED_BY_SIGNAL: Final = 128
 
-# Pretty tracebacks print local variables, and those may hold personal data.
+_COMMANDS: Final = (
+    "run", "up", "demo", "log", "replay", "walk", "token", "sign-in", "migrate", "rebuild", "topics", "acls",
+    "lag", "audit", "parked",
+)  # fmt: skip
+
+
+class _OnDemand(TyperGroup):
+    """Commands whose modules are loaded when they are asked for: all of them together take over a second."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Their names, in the order of help."""
+        del ctx
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """One command, from the module of ``hub_embedded.commands`` that has its name."""
+        del ctx
+        if cmd_name not in _COMMANDS:
+            return None
+        module = cmd_name.replace("-", "_")
+        command = getattr(import_module(f"hub_embedded.commands.{module}"), module)
+        if not isinstance(command, typer.Typer):
+            # Pretty tracebacks print local variables, and those may hold personal data.
+            alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+            alone.command(cmd_name)(command)
+            command = alone
+        found = typer.main.get_command(command)
+        found.name = cmd_name
+        return found
+
+
 app = typer.Typer(
     name="hub",
+    cls=_OnDemand,
     help="The referral hub: run it, look into its logs, keep it in order. Settings are HUB_ variables.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (run, up, demo, log, replay, walk, token, sign_in, migrate, rebuild, topics, acls, lag):
-    app.command()(command)
-app.add_typer(audit, name="audit")
-app.add_typer(parked, name="parked")
 
 
 @app.callback()

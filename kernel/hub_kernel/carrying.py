@@ -9,8 +9,8 @@ from hub_kernel.database import open_pool
 from hub_kernel.errors import Unavailable
 from hub_kernel.kafka import KafkaBus, KafkaConnection, Relay, facts_spec
 from hub_kernel.log_bus import LogBus
-from hub_kernel.migrating import BUS_ROLE
 from hub_kernel.ports import Bus
+from hub_kernel.roles import BUS_ROLE
 from hub_kernel.service import ServiceContext
 from hub_kernel.settings import Settings
 from hub_kernel.wakeups import Wakeups

@@ -12,10 +12,9 @@ from sqlalchemy import Connection, pool
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from hub_kernel.event_store import log_ddl
+from hub_kernel.roles import BUS_ROLE, KEYRING_ROLE
 from hub_kernel.service import Service
 
-BUS_ROLE = "hub_bus"
-KEYRING_ROLE = "hub_keyring"
 _LOCK = 0x48_55_42  # one migrator at a time in a database
 
 

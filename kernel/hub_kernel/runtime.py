@@ -25,8 +25,8 @@ from hub_kernel.event_store import EventStore
 from hub_kernel.heads import HeadFile
 from hub_kernel.http_protocol import BoundedHttpProtocol
 from hub_kernel.kafka import KafkaBus, Publisher, Relay
-from hub_kernel.migrating import KEYRING_ROLE
 from hub_kernel.operations import operations
+from hub_kernel.roles import KEYRING_ROLE
 from hub_kernel.sealing import Keyring, MasterKey
 from hub_kernel.service import Parts, Service, ServiceContext, Worker
 from hub_kernel.settings import Settings

@@ -70,7 +70,8 @@ class Wakeups:
                     async with asyncio.timeout(POLL_SECONDS):
                         await self._asked.wait()
         finally:
-            await asyncio.shield(connection.close(timeout=2))
+            # Not asked to close: a server that hangs would answer with an error in place of a cancellation.
+            connection.terminate()
 
     def _wake(self, _connection: Connection, _pid: int, log: str, _payload: str) -> None:
         for wakeup in self._waiting.get(log, ()):

@@ -72,7 +72,7 @@ def is_a_command_of_the_hub(words: list[str]) -> bool:
         case ["python", "-m", module]:
             return callable(getattr(importlib.import_module(module), "run", None))
         case ["hub", command]:
-            return command in getattr(typer.main.get_command(app), "commands", {})
+            return command in typer.main.get_command(app).list_commands(None)
     return False
 
 

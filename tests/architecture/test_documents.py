@@ -3,8 +3,9 @@
 import ast
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
@@ -57,12 +58,12 @@ def make_targets() -> set[str]:
 
 def hub_commands() -> Iterator[tuple[str, set[str]]]:
     """Every command of ``hub`` and the options it takes."""
-    pending: list[tuple[str, object]] = [("", typer.main.get_command(app))]
+    pending: list[tuple[str, Any]] = [("", typer.main.get_command(app))]
     while pending:
         path, command = pending.pop()
-        children: Mapping[str, object] = getattr(command, "commands", {})
-        pending += [(f"{path} {name}".strip(), child) for name, child in children.items()]
-        if not children:
+        names = command.list_commands(None) if hasattr(command, "list_commands") else []
+        pending += [(f"{path} {name}".strip(), command.get_command(None, name)) for name in names]
+        if not names:
             options = {option for param in getattr(command, "params", ()) for option in param.opts}
             yield path, options | {"--help"}
 

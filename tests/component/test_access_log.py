@@ -13,7 +13,7 @@ from hub_kernel.clock import FixedClock
 from hub_kernel.database import open_pool
 from hub_kernel.event_store import EventStore, NewEvent, StreamAppend
 from hub_kernel.handling import Context, new_event
-from hub_kernel.migrating import KEYRING_ROLE
+from hub_kernel.roles import KEYRING_ROLE
 from hub_kernel.sealing import KeyErased, Keyring, KeyUnknown, MasterKey, SealBroken
 from hub_schemas.envelope import RecordedEvent
 

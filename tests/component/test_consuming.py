@@ -23,8 +23,8 @@ from hub_kernel.database import Connection, open_pool
 from hub_kernel.errors import Rejected, Unavailable
 from hub_kernel.event_store import EventStore
 from hub_kernel.log_bus import LogBus
-from hub_kernel.migrating import BUS_ROLE
 from hub_kernel.ports import Message
+from hub_kernel.roles import BUS_ROLE
 from hub_kernel.testing import create_template, dsn_for
 from hub_schemas.envelope import RecordedEvent
 

@@ -12,7 +12,7 @@ from hub_kernel.decider import Decider
 from hub_kernel.event_store import EventStore, NewEvent, StreamAppend
 from hub_kernel.event_store.merkle import Frontier, content_hash_of, leaf_hash
 from hub_kernel.handling import CommandHandler, Context, new_event
-from hub_kernel.migrating import KEYRING_ROLE
+from hub_kernel.roles import KEYRING_ROLE
 from hub_kernel.sealing import KeyErased, Keyring, MasterKey, SealBroken
 
 OTHER = UUID("00000000-0000-7000-8000-00000000000b")

@@ -17,8 +17,8 @@ from hub_kernel.database import open_pool
 from hub_kernel.event_store import EventStore, StreamAppend
 from hub_kernel.kafka import KafkaBus, KafkaConnection, Relay, facts_spec
 from hub_kernel.log_bus import LogBus
-from hub_kernel.migrating import BUS_ROLE
 from hub_kernel.ports import Bus
+from hub_kernel.roles import BUS_ROLE
 from hub_kernel.testing import dsn_for
 from hub_kernel.wakeups import Wakeups
 from hub_schemas.topics import facts_topic

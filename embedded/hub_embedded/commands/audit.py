@@ -36,7 +36,10 @@ from hub_schemas.envelope import RecordedEvent
 from hub_schemas.facts import Fact
 
 audit = typer.Typer(
-    help="Inspect the logs: are they whole, and who read what is sealed.", no_args_is_help=True
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Inspect the logs: are they whole, and who read what is sealed.",
+    no_args_is_help=True,
 )
 _FOUND_WRONG: Final = 1
 

@@ -20,7 +20,7 @@ from hub_kernel.clock import SystemClock
 from hub_kernel.errors import Forbidden
 from hub_kernel.event_store import EventStore
 from hub_kernel.event_store.reading import PAGE_EVENTS, Reader
-from hub_kernel.migrating import KEYRING_ROLE
+from hub_kernel.roles import KEYRING_ROLE
 from hub_kernel.sealing import KeyErased, Keyring
 from hub_kernel.service import Service
 from hub_kernel.settings import Settings

@@ -27,7 +27,10 @@ from hub_kernel.settings import Settings
 from hub_oversight.views.wording import count
 
 parked = typer.Typer(
-    help="Events that could not be applied: which wait, why, and trying them again.", no_args_is_help=True
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Events that could not be applied: which wait, why, and trying them again.",
+    no_args_is_help=True,
 )
 
 _SOON: Final = "Tried within seconds where the service runs, otherwise when it next starts."

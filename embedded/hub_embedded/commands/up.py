@@ -65,4 +65,5 @@ def _announce(settings: Settings, running: Topology) -> None:
     for name, service in running.services.items():
         console.print(f"{name:<16} {service.url:<24} log {service.log}", soft_wrap=True)
     console.print(f"{'kafka':<16} {running.broker.bootstrap}", soft_wrap=True)
+    console.print(f"Other commands reach it with HUB_BUS_URL={running.settings.bus_url}", soft_wrap=True)
     announce(settings, running.addresses.oversight, "Ctrl-C stops all of it.")

@@ -7,8 +7,8 @@ are for the broker's own tools; reading goes on where the consumer's database sa
 import asyncio
 import contextlib
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
-from typing import Final
+from datetime import datetime
+from typing import Final, NoReturn
 
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener
@@ -17,11 +17,11 @@ from aiokafka.structs import ConsumerRecord, TopicPartition
 
 from hub_kernel import metrics
 from hub_kernel.clock import Clock
+from hub_kernel.kafka.ages import age_seconds, oldest_age, recorded_at, taken_in_at
 from hub_kernel.kafka.connection import (
     KAFKA_AWAY,
     MAX_MESSAGE_BYTES,
     REQUEST_SECONDS,
-    START_SECONDS,
     KafkaAway,
     KafkaConnection,
     end_quietly,
@@ -39,8 +39,6 @@ STALLED_SECONDS: Final = 20.0
 """Behind for so long without hearing anything: this member is made anew."""
 COMMIT_SECONDS: Final = 2.0
 _CLOSE_TIMEOUT_SECONDS: Final = 5.0
-_TIME_HEADER: Final = "ce_recordedtime"
-_LOG_APPEND_TIME: Final = 1
 
 
 class KafkaBus:
@@ -82,7 +80,7 @@ class KafkaBus:
             behind = {tp: cursors.get(tp.partition, 0) for tp, end in ends.items()}
             waiting = {tp: at for tp, at in behind.items() if at < ends[tp]}
             events = sum(ends[tp] - at for tp, at in waiting.items())
-            return Lag(events, await _oldest_age(onlooker, waiting, self._clock))
+            return Lag(events, await oldest_age(onlooker, waiting, self._clock))
 
     async def ends(self, topic: str) -> Mapping[int, int]:
         """Where each partition of a topic ends, by its name without the prefix; none if missing."""
@@ -143,6 +141,8 @@ class KafkaSubscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aio
             await self._drop(member, type(error).__name__)
             raise KafkaAway from error
         records = [r for tp, some in batches.items() if tp in self._done for r in some]
+        if any(record.offset < self._done[_partition(record)] for record in records):
+            self._begin_again()
         if records:
             self._page = records
             self._heard_at = self._progress_at = self._now()
@@ -154,7 +154,11 @@ class KafkaSubscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aio
         self, member: AIOKafkaConsumer, limit: int, wait_seconds: float
     ) -> Mapping[TopicPartition, Sequence[ConsumerRecord]]:
         try:
-            return dict(await member.getmany(timeout_ms=int(wait_seconds * 1_000), max_records=limit))
+            # Bounded: while the group is rebalanced, aiokafka waits for as long as that takes.
+            async with asyncio.timeout(wait_seconds + PROBE_TIMEOUT_SECONDS):
+                return dict(await member.getmany(timeout_ms=int(wait_seconds * 1_000), max_records=limit))
+        except TimeoutError:
+            return {}
         except UnicodeDecodeError:
             # The name of a header is not UTF-8. What getmany had in hand is lost with it, so read all again.
             _log.warning("kafka.header_unreadable", consumer=self._name, source=self._source)
@@ -176,11 +180,11 @@ class KafkaSubscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aio
         waiting = {tp: at for tp, at in done.items() if at < ends[tp]}
         events = sum(ends[tp] - at for tp, at in waiting.items())
         if (held := self._oldest_held()) is not None:
-            return Lag(events, _age_seconds(held, self._clock))
+            return Lag(events, age_seconds(held, self._clock))
         if not waiting:
             return Lag(0, 0.0)
         async with self._connection.onlooker(self._spec.name) as (onlooker, _):
-            return Lag(events, await _oldest_age(onlooker, waiting, self._clock))
+            return Lag(events, await oldest_age(onlooker, waiting, self._clock))
 
     async def close(self) -> None:
         """Say what is done and leave the group; with a lasting name, keep the place in it."""
@@ -212,33 +216,54 @@ class KafkaSubscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aio
             await ensure_topics(self._connection, [self._spec])
             member = self._connection.member(f"{self._name}.{self._source}", self._spec.name, self)
             try:
-                async with asyncio.timeout(START_SECONDS):
+                async with asyncio.timeout(self._connection.join_seconds):
                     await member.start()
+                self._member = member
             except KAFKA_AWAY as error:
-                await end_quietly(member)
                 raise KafkaAway from error
-            self._member = member
+            finally:
+                if self._member is not member:
+                    await end_quietly(member)
             self._heard_at = self._progress_at = self._now()
         return self._member
 
     async def _place(self, member: AIOKafkaConsumer) -> None:
         """Seek to where the consumer's database says; beyond the end, the topic is not the one it knew."""
-        while unplaced := self._assignment() - self._done.keys():
+        while _is_settled(member) and (unplaced := self._assignment() - self._done.keys()):
             cursors = await self._cursors([tp.partition for tp in sorted(unplaced)])
             ends = await self._ask_ends(member, unplaced)
             if any(cursors.get(tp.partition, 0) > ends[tp] for tp in unplaced):
-                raise BeganAgain
+                self._begin_again()
             for tp in unplaced & self._assignment():
                 at = cursors.get(tp.partition, 0)
                 member.seek(tp, at)
-                self._done[tp] = self._committed[tp] = at
+                self._done[tp] = at
+                self._committed.pop(tp, None)  # whoever had it before may have died before it said so
+
+    def _begin_again(self) -> NoReturn:
+        self._done.clear()
+        self._page = []
+        raise BeganAgain
 
     def _page_is_done(self) -> None:
+        if self._page:
+            self._progress_at = self._now()
         for record in self._page:
-            tp = TopicPartition(record.topic, record.partition)
+            tp = _partition(record)
             if tp in self._done:
                 self._done[tp] = max(self._done[tp], record.offset + 1)
         self._page = []
+
+    async def _pass_over(self, member: AIOKafkaConsumer) -> None:
+        """Count as done what was read and held no record, such as the end of somebody's transaction."""
+        with contextlib.suppress(TimeoutError, IllegalStateError):
+            async with asyncio.timeout(PROBE_TIMEOUT_SECONDS):
+                for tp in list(self._done):
+                    at = await member.position(tp)
+                    if at < self._done.get(tp, 0):
+                        self._begin_again()
+                    if tp in self._done:
+                        self._done[tp] = at
 
     async def _commit_now_and_then(self, member: AIOKafkaConsumer) -> None:
         if self._now() - self._committed_at < COMMIT_SECONDS:
@@ -250,9 +275,9 @@ class KafkaSubscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aio
 
     async def _commit(self, member: AIOKafkaConsumer) -> None:
         """Tell the broker what is done, for its own tools; a rebalance may refuse it, and nothing is lost."""
-        news = {tp: at for tp, at in self._done.items() if at > self._committed.get(tp, 0)}
+        news = {tp: at for tp, at in self._done.items() if at != self._committed.get(tp)}
         news = {tp: at for tp, at in news.items() if tp in self._assignment(member)}
-        if news:
+        if news and _is_settled(member):
             with contextlib.suppress(CommitFailedError, IllegalStateError):
                 await member.commit(news)
                 self._committed |= news
@@ -263,6 +288,7 @@ class KafkaSubscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aio
         """Ask for the ends. Raises ``KafkaAway`` when nobody answers; drops a member that has stalled."""
         ends = await self._ask_ends(member, await self._all_partitions(member))
         self._heard_at = self._now()
+        await self._pass_over(member)
         if await self._is_behind(member, ends):
             if self._now() - self._progress_at > STALLED_SECONDS:
                 await self._drop(member, "stalled")
@@ -308,18 +334,19 @@ class KafkaSubscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aio
         return through | {record.partition: record.offset + 1 for record in records}
 
     def _message(self, record: ConsumerRecord) -> Message:
-        headers = tuple((name, value or b"") for name, value in record.headers)
+        # No name may hold a NUL: PostgreSQL could not write it down, and what cannot be parked blocks all.
+        headers = tuple((name.replace("\0", "\ufffd"), value or b"") for name, value in record.headers)
         return Message(
             self._source,
             record.partition,
             record.offset + 1,
             headers,
             record.value or b"",
-            _taken_in_at(record),
+            taken_in_at(record),
         )
 
     def _oldest_held(self) -> datetime | None:
-        return min((at for record in self._page if (at := _recorded_at(record)) is not None), default=None)
+        return min((at for record in self._page if (at := recorded_at(record)) is not None), default=None)
 
     def _assignment(self, member: AIOKafkaConsumer | None = None) -> set[TopicPartition]:
         member = member or self._member
@@ -329,48 +356,20 @@ class KafkaSubscription(ConsumerRebalanceListener):  # type: ignore[misc]  # aio
         return asyncio.get_running_loop().time()
 
 
+def _partition(record: ConsumerRecord) -> TopicPartition:
+    return TopicPartition(record.topic, record.partition)
+
+
+def _is_settled(member: AIOKafkaConsumer) -> bool:
+    """Whether the group is not being rebalanced.
+
+    A commit refused then makes aiokafka forget who it is, which breaks the rebalance off, and on (0.14).
+    """
+    return not member._subscription.reassignment_in_progress  # noqa: SLF001  it tells nobody else
+
+
 async def _ends(
     consumer: AIOKafkaConsumer, partitions: Iterable[TopicPartition]
 ) -> dict[TopicPartition, int]:
     asked = list(partitions)
     return dict(await consumer.end_offsets(asked)) if asked else {}
-
-
-async def _oldest_age(
-    onlooker: AIOKafkaConsumer, waiting: Mapping[TopicPartition, int], clock: Clock
-) -> float:
-    """The age in seconds of the oldest record that stands next in these partitions."""
-    if not waiting:
-        return 0.0
-    onlooker.assign(list(waiting))
-    for tp, at in waiting.items():
-        onlooker.seek(tp, at)
-    ages = [0.0]
-    for tp in waiting:
-        with contextlib.suppress(UnicodeDecodeError):  # the name of a header; it counts, its age is not known
-            async with asyncio.timeout(PROBE_TIMEOUT_SECONDS):
-                recorded_at = _recorded_at(await onlooker.getone(tp))
-            if recorded_at is not None:
-                ages.append(_age_seconds(recorded_at, clock))
-    return max(ages)
-
-
-def _taken_in_at(record: ConsumerRecord) -> datetime | None:
-    """When the broker took a record in, where it is the broker that says so."""
-    if record.timestamp_type != _LOG_APPEND_TIME:
-        return None
-    return datetime.fromtimestamp(record.timestamp / 1_000, UTC)
-
-
-def _recorded_at(record: ConsumerRecord) -> datetime | None:
-    if (taken_in_at := _taken_in_at(record)) is not None:
-        return taken_in_at
-    for name, value in record.headers:
-        if name == _TIME_HEADER:
-            with contextlib.suppress(ValueError, AttributeError):
-                return datetime.fromisoformat(value.decode())
-    return None
-
-
-def _age_seconds(instant: datetime, clock: Clock) -> float:
-    return max(0.0, (clock.now() - instant).total_seconds())

@@ -11,7 +11,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListen
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.client import AIOKafkaClient
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, ProducerClosed
 from aiokafka.structs import TopicPartition
 
 from hub_kernel.errors import Unavailable
@@ -27,6 +27,8 @@ START_SECONDS: Final = 10.0
 """To connect. Bounded here: a client whose token is refused would try for ever (aiokafka 0.14)."""
 _BATCH_BYTES: Final = 1_048_576
 _STOP_SECONDS: Final = 5.0
+_UNDER_WAY_SECONDS: Final = 1.0
+_REBALANCE_SECONDS: Final = 10.0
 _LOOK_SECONDS: Final = 0.005
 _NEVER_MS: Final = 2**31 - 1
 _BROKERS: Final = re.compile(r"^kafka://([A-Za-z0-9_.\[\]:-]+:\d{1,5}(?:,[A-Za-z0-9_.\[\]:-]+:\d{1,5})*)/?$")
@@ -56,6 +58,7 @@ class KafkaConnection:
     ) -> None:  # fmt: skip
         self.prefix, self.instance = prefix, instance
         self._session_ms = int(session_seconds * 1_000)
+        self._rebalance_seconds = max(_REBALANCE_SECONDS, session_seconds)
         self._common: dict[str, Any] = {
             "bootstrap_servers": brokers,
             "client_id": instance or "referral-hub",
@@ -81,6 +84,11 @@ class KafkaConnection:
             security=_security(settings),
         )
 
+    @property
+    def join_seconds(self) -> float:
+        """To connect and be given partitions: a group first waits for a member that died."""
+        return START_SECONDS + self._rebalance_seconds
+
     def topic(self, name: str) -> str:
         """A topic's full name."""
         return f"{self.prefix}{name}"
@@ -102,7 +110,7 @@ class KafkaConnection:
             group_instance_id=self.instance,
             session_timeout_ms=self._session_ms,
             heartbeat_interval_ms=max(300, self._session_ms // 10),
-            rebalance_timeout_ms=max(10_000, self._session_ms),
+            rebalance_timeout_ms=int(self._rebalance_seconds * 1_000),
             # Never idle, however long an effect takes: a member once idle may not rejoin (aiokafka 1187).
             max_poll_interval_ms=_NEVER_MS,
             # Not the sticky one: it keeps its state in its class, and a process has members of many groups.
@@ -171,11 +179,45 @@ class KafkaConnection:
         )
 
 
+_stopping: Final[set["asyncio.Task[None]"]] = set()
+
+
 async def end_quietly(client: AIOKafkaConsumer) -> None:
-    """Stop a client, in a task of its own: without brokers it may hang, or raise its own cancellations."""
+    """Stop a client; one that takes long stops by itself, and is not waited for.
+
+    In a task of its own: without brokers aiokafka's stop may raise cancellations nobody asked for, which
+    would end whoever called. Cut off, it leaves heartbeats that keep a group's partitions for ever (0.14).
+    """
     stopping = asyncio.create_task(client.stop(), name="kafka-client-stopping")
+    _stopping.add(stopping)
+    stopping.add_done_callback(_stopped)
     await asyncio.wait({stopping}, timeout=_STOP_SECONDS)
-    stopping.cancel()
+
+
+def _stopped(stopping: "asyncio.Task[None]") -> None:
+    _stopping.discard(stopping)
+    retrieve(stopping)
+
+
+async def drop(producer: AIOKafkaProducer) -> None:
+    """Stop a producer without sending what it has not sent yet. Safe to repeat.
+
+    aiokafka's own stop sends all of it first; and cut off, it leaves a task that sends it whenever brokers
+    are back, however much was sent anew meanwhile (0.14).
+    """
+    sending = producer._sender.sender_task  # noqa: SLF001  there is no other way to it
+    for _ in range(2):  # cancelled once, it waits for requests under way; twice, it does not
+        if sending is not None and not sending.done():
+            sending.cancel()
+            await asyncio.wait({sending}, timeout=_UNDER_WAY_SECONDS)
+    producer._message_accumulator.fail_all(ProducerClosed())  # noqa: SLF001  tells who waits
+    await asyncio.wait({asyncio.create_task(producer.stop())}, timeout=_STOP_SECONDS)
+
+
+def retrieve(future: "asyncio.Future[Any]") -> None:
+    """Take note of a future's error, so that asyncio does not complain that nobody did."""
+    if not future.cancelled():
+        future.exception()
 
 
 def _security(settings: Settings) -> dict[str, Any]:
@@ -197,12 +239,15 @@ def _security(settings: Settings) -> dict[str, Any]:
 def _ssl_context(settings: Settings) -> ssl.SSLContext:
     try:
         context = ssl.create_default_context(cafile=settings.kafka_ca_file)
-        if settings.kafka_cert_file is not None:
-            context.load_cert_chain(settings.kafka_cert_file, settings.kafka_key_file)
     except OSError as error:  # ssl.SSLError is one
-        raise KafkaMisconfigured(
-            fields={"HUB_KAFKA_CA_FILE, HUB_KAFKA_CERT_FILE, HUB_KAFKA_KEY_FILE": "cannot be read as PEM"}
-        ) from error
+        raise KafkaMisconfigured(fields={"HUB_KAFKA_CA_FILE": "cannot be read as PEM"}) from error
+    if settings.kafka_cert_file is not None:
+        try:
+            # A password is given, wrong as it is: without one, OpenSSL would ask the terminal and wait.
+            context.load_cert_chain(settings.kafka_cert_file, settings.kafka_key_file, password="")
+        except OSError as error:
+            wrong = "cannot be read as PEM of one certificate and its key, without a password"
+            raise KafkaMisconfigured(fields={"HUB_KAFKA_CERT_FILE, HUB_KAFKA_KEY_FILE": wrong}) from error
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     return context
 

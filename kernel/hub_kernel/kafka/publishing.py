@@ -9,7 +9,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 
 from hub_kernel.errors import Malformed, Unavailable
-from hub_kernel.kafka.connection import KAFKA_AWAY, START_SECONDS, KafkaAway, KafkaConnection
+from hub_kernel.kafka.connection import KAFKA_AWAY, START_SECONDS, KafkaAway, KafkaConnection, drop, retrieve
 from hub_kernel.kafka.topics import TopicSpec, ensure_topics
 from hub_schemas.envelope import Header
 
@@ -55,10 +55,15 @@ class Publisher:
             raise RecordTooLarge from error
         except KAFKA_AWAY as error:
             raise KafkaAway from error
+        acknowledged.add_done_callback(retrieve)
         try:
             async with asyncio.timeout(SEND_SECONDS):
                 await asyncio.shield(acknowledged)
         except (TimeoutError, KafkaError) as error:
+            # Its records are numbered: after one that was refused, brokers take no other from it.
+            await self._drop(producer)
+            if isinstance(error, MessageSizeTooLargeError):
+                raise RecordTooLarge from error
             raise SendUnknown from error
 
     async def close(self) -> None:
@@ -69,6 +74,12 @@ class Publisher:
                 async with asyncio.timeout(_STOP_SECONDS):
                     await producer.stop()
 
+    async def _drop(self, producer: AIOKafkaProducer) -> None:
+        """Send no more with this one: what it still holds counts as unknown, and comes again."""
+        if self._producer is producer:
+            self._producer = None
+        await drop(producer)
+
     async def _started(self, spec: TopicSpec) -> AIOKafkaProducer:
         async with self._starting:
             if self._producer is None:
@@ -76,11 +87,12 @@ class Publisher:
                 try:
                     async with asyncio.timeout(START_SECONDS):
                         await producer.start()
+                    self._producer = producer
                 except KAFKA_AWAY as error:
-                    with contextlib.suppress(*KAFKA_AWAY):
-                        await producer.stop()
                     raise KafkaAway from error
-                self._producer = producer
+                finally:
+                    if self._producer is not producer:
+                        await drop(producer)
             if spec.name not in self._made:
                 await ensure_topics(self._connection, [spec])
                 self._made.add(spec.name)

@@ -11,7 +11,7 @@ import contextlib
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import asyncpg
 import structlog
@@ -22,7 +22,7 @@ from hub_kernel.clock import Clock, new_id
 from hub_kernel.errors import Unavailable
 from hub_kernel.event_store.reading import Reader
 from hub_kernel.failpoints import failpoint
-from hub_kernel.kafka.connection import KAFKA_AWAY, START_SECONDS, KafkaAway, KafkaConnection
+from hub_kernel.kafka.connection import KAFKA_AWAY, START_SECONDS, KafkaAway, KafkaConnection, drop, retrieve
 from hub_kernel.kafka.lease import LEASE_SECONDS, Lease, LeaseLost, RelayTable
 from hub_kernel.kafka.topics import TopicSpec, ensure_topics
 from hub_kernel.partitioning import partition_of
@@ -40,6 +40,8 @@ KEEP_SECONDS: Final = 0.5
 ACKNOWLEDGE_SECONDS: Final = 60.0
 """A page not acknowledged for so long: the producer is made anew and all of it is sent again."""
 LAG_SECONDS: Final = 2.0
+WATCH_SECONDS: Final = 5.0
+"""How often a relay asks whether Kafka answers, and still holds what it acknowledged."""
 _LEASE_MARGIN_SECONDS: Final = 1.0
 _PAUSE_SECONDS: Final = 0.5
 _LONGEST_PAUSE_SECONDS: Final = 5.0
@@ -47,6 +49,12 @@ _STOP_SECONDS: Final = 5.0
 
 _Sent = Sequence["asyncio.Future[object]"]
 _UnderWay = asyncio.Queue[tuple[int, int, _Sent] | None]
+
+
+class TopicMadeAnew(Unavailable):
+    """The topic holds less than Kafka acknowledged: it was made anew. All of the log is published again."""
+
+    slug: ClassVar[str] = "topic-made-anew"
 
 
 class Relay:
@@ -72,8 +80,8 @@ class Relay:
     async def run(self, stopping: asyncio.Event | None = None) -> None:
         """Publish until ``stopping`` is set; wait while another has the lease, or Kafka or database is away.
 
-        What was sent is then acknowledged and saved, and the lease given back. Cancelled, it may be sent
-        again.
+        What the log held by then is sent, acknowledged and saved, and the lease given back. Cancelled, what
+        is under way may be sent again.
         """
         stopping = stopping or asyncio.Event()
         async with asyncio.TaskGroup() as tasks:
@@ -134,10 +142,8 @@ class Relay:
                 await producer.start()
             yield producer
         finally:
-            # What is still under way may land or not; it is sent again by whoever comes next.
-            with contextlib.suppress(*KAFKA_AWAY):
-                async with asyncio.timeout(_STOP_SECONDS):
-                    await producer.stop()
+            # What is under way may land or not; it is sent again by whoever comes next, what waits too.
+            await drop(producer)
 
     async def _begin_where_the_topic_ends(self, held: "_Held") -> None:
         """Publish everything again when the topic holds less than was acknowledged: it was made anew."""
@@ -149,14 +155,32 @@ class Relay:
             _log.error("relay.topic_made_anew", source=self.source)
             await held.begin_again()
 
+    async def _watch(self, held: "_Held") -> None:
+        """Tell whether Kafka answers, for a log nobody writes to as well. Raises ``TopicMadeAnew``."""
+        while True:
+            try:
+                async with self._connection.onlooker(self._spec.name) as (onlooker, partitions):
+                    while True:
+                        acknowledged = held.acknowledged
+                        async with asyncio.timeout(START_SECONDS):
+                            ends = await onlooker.end_offsets(list(partitions))
+                        self.standing = replace(self.standing, is_away=False)
+                        if sum(ends.values()) < acknowledged:
+                            raise TopicMadeAnew
+                        await asyncio.sleep(WATCH_SECONDS)
+            except KafkaAway:
+                self.standing = replace(self.standing, is_away=True)
+            await asyncio.sleep(WATCH_SECONDS)
+
     async def _publish(self, producer: AIOKafkaProducer, held: "_Held", stopping: asyncio.Event) -> None:
         """Send, hear acknowledgements and save side by side, until one fails or all is to stop."""
         under_way: _UnderWay = asyncio.Queue(PAGES_UNDER_WAY)
         async with asyncio.TaskGroup() as tasks:
-            keeping = tasks.create_task(held.keep_on())
+            beside = [tasks.create_task(held.keep_on()), tasks.create_task(self._watch(held))]
             tasks.create_task(self._send_pages(producer, held, under_way, stopping))
             await self._take_acknowledgements(held, under_way)
-            keeping.cancel()
+            for task in beside:
+                task.cancel()
 
     async def _send_pages(
         self,
@@ -168,21 +192,25 @@ class Relay:
         topic = self._connection.topic(self._spec.name)
         partitions = len(await producer.partitions_for(topic))
         position = held.acknowledged
-        while not stopping.is_set():
+        is_last = False
+        page: Sequence[RecordedEvent] = ()
+        # Told to stop, it still sends what the log held then, but does not run after others who write on.
+        while not (is_last and len(page) < PAGE_EVENTS):
             self._wakeup.clear()
+            is_last = stopping.is_set()
             async with self._pool.acquire() as connection:
                 page = await self._reader.log(connection, position, PAGE_EVENTS)
-            if not page:
+            if page:
+                held.require()
+                failpoint("relay.before_send")
+                sent = await _send(producer, topic, partitions, page)
+                failpoint("relay.after_send")
+                position = page[-1].position
+                await under_way.put((position, len(page), sent))
+            else:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(POLL_SECONDS):
                         await unless(stopping, self._wakeup.wait())
-                continue
-            held.require()
-            failpoint("relay.before_send")
-            sent = await _send(producer, topic, partitions, page)
-            failpoint("relay.after_send")
-            position = page[-1].position
-            await under_way.put((position, len(page), sent))
         await under_way.put(None)
 
     async def _take_acknowledgements(self, held: "_Held", under_way: "_UnderWay") -> None:
@@ -243,7 +271,12 @@ async def _send(
     Batches are built here: one future a batch instead of one an event is most of what a relay costs.
     """
     batches: dict[int, Any] = {}
-    sent = []
+    sent: list[asyncio.Future[object]] = []
+
+    async def send(batch: Any, partition: int) -> None:
+        sent.append(await producer.send_batch(batch, topic, partition=partition))
+        sent[-1].add_done_callback(retrieve)  # nobody hears of it once another has failed
+
     for event in page:
         key = str(event.correlation_id)
         partition = partition_of(key, partitions)
@@ -254,13 +287,13 @@ async def _send(
             "value": value,
             "headers": list(headers),
         }
-        batch = batches.setdefault(partition, producer.create_batch())
+        batch = batches.get(partition) or batches.setdefault(partition, producer.create_batch())
         if batch.append(**record) is None:  # full
-            sent.append(await producer.send_batch(batch, topic, partition=partition))
+            await send(batch, partition)
             batch = batches[partition] = producer.create_batch()
             batch.append(**record)
     for partition, batch in batches.items():
-        sent.append(await producer.send_batch(batch, topic, partition=partition))
+        await send(batch, partition)
     return sent
 
 

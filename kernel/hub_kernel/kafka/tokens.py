@@ -25,17 +25,29 @@ class ClientCredentials(AbstractTokenProvider):  # type: ignore[misc]  # aiokafk
 
     def __init__(self, token_url: str, client_id: str, client_secret: str) -> None:
         self._url, self._client = token_url, (client_id, client_secret)
-        self._token, self._renew_at = "", 0.0
+        self._token, self._renew_at, self._ends_at = "", 0.0, 0.0
         self._asking = asyncio.Lock()
 
     async def token(self) -> str:
-        """The token to show to a broker. Raises ``KafkaConnectionError``: the client tries again."""
+        """The token to show to a broker. Raises ``KafkaConnectionError``: the client tries again.
+
+        An issuer that gives no new one is no reason to throw away one that is still good.
+        """
         async with self._asking:
-            if not self._token or monotonic_seconds() >= self._renew_at:
-                granted = await self._ask()
-                self._token = granted.access_token
-                self._renew_at = monotonic_seconds() + granted.expires_in * _RENEW_AT
+            if monotonic_seconds() >= self._renew_at:
+                try:
+                    await self._renew()
+                except KafkaConnectionError:
+                    if monotonic_seconds() >= self._ends_at:
+                        raise
             return self._token
+
+    async def _renew(self) -> None:
+        asked_at = monotonic_seconds()
+        granted = await self._ask()
+        self._token = granted.access_token
+        self._renew_at = asked_at + granted.expires_in * _RENEW_AT
+        self._ends_at = asked_at + granted.expires_in
 
     async def _ask(self) -> _Granted:
         try:
@@ -43,7 +55,8 @@ class ClientCredentials(AbstractTokenProvider):  # type: ignore[misc]  # aiokafk
                 answer = await client.post(
                     self._url, data={"grant_type": "client_credentials"}, auth=self._client
                 )
-                return msgspec.json.decode(answer.raise_for_status().content, type=_Granted)
-        except (httpx.HTTPError, msgspec.DecodeError):
+                # Not strict: some issuers write the seconds as text.
+                return msgspec.json.decode(answer.raise_for_status().content, type=_Granted, strict=False)
+        except (httpx.HTTPError, httpx.InvalidURL, msgspec.DecodeError):
             # Not from the cause: its words may hold the request.
             raise KafkaConnectionError("the token endpoint gave no token") from None

@@ -20,7 +20,7 @@ from hub_kernel.database import open_pool
 from hub_kernel.event_store import ANY_VERSION, EventStore, StreamAppend
 from hub_kernel.handling import Context, new_event
 from hub_kernel.heads import HeadFile
-from hub_kernel.migrating import KEYRING_ROLE
+from hub_kernel.roles import KEYRING_ROLE
 from hub_kernel.sealing import Keyring, MasterKey
 from hub_schemas.facts import Fact
 from hub_schemas.intake import (

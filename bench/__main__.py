@@ -3,7 +3,7 @@
 import importlib
 import sys
 
-BENCHMARKS = ("append", "replay", "intake", "latency")
+BENCHMARKS = ("append", "replay", "intake", "latency", "kafka")
 
 
 def main(names: list[str]) -> int:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -67,9 +68,14 @@ def report(name: str, rows: list[Row]) -> None:
             "  ".join(f"{note}={value}" for note, value in row.notes.items()),
         )
     Console().print(table)
+    write(name, {"rows": [asdict(row) for row in rows]})
+
+
+def write(name: str, document: Mapping[str, Any]) -> None:
+    """Write ``bench/out/NAME.json``, with the machine it was measured on."""
     OUT.mkdir(exist_ok=True)
-    document = {"machine": _machine(), "rows": [asdict(row) for row in rows]}
-    (OUT / f"{name}.json").write_text(json.dumps(document, indent=2) + "\n")
+    text = json.dumps({"machine": _machine(), **document}, indent=2, default=str)
+    (OUT / f"{name}.json").write_text(text + "\n")
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""The topics on which facts, inbound referrals, replies and partners' contacts cross a Kafka broker: their names."""
+"""The names of the topics: facts, inbound referrals and their replies, contacts for partners."""
 
 from typing import Final
 

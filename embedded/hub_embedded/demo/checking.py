@@ -4,10 +4,12 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import ClassVar, Final, NamedTuple
 from uuid import UUID
 
 import asyncpg
+from aiokafka import AIOKafkaConsumer
+from aiokafka.structs import TopicPartition
 
 from hub_embedded.demo.progress import Watch
 from hub_embedded.demo.run import check, until_quiet
@@ -15,7 +17,7 @@ from hub_embedded.demo.tally import SOURCES, Tally
 from hub_embedded.partner_simulators import Ledger
 from hub_embedded.services import SERVICES
 from hub_embedded.topology import Topology
-from hub_kernel.kafka import KafkaConnection
+from hub_kernel.errors import Unavailable
 from hub_schemas.envelope import from_cloudevent
 from hub_schemas.topics import facts_topic
 
@@ -23,6 +25,12 @@ _SETTLE_SECONDS: Final = 30.0
 _SILENCE_SECONDS: Final = 60.0
 _LOOK_SECONDS: Final = 0.2
 _POLL_MS: Final = 500
+
+
+class TopicSilent(Unavailable):
+    """Kafka has not handed out what is on a topic. See that the broker still runs, then check again."""
+
+    slug: ClassVar[str] = "topic-silent"
 
 
 class Checked(NamedTuple):
@@ -117,14 +125,20 @@ async def _on_topic(hub: Topology, source: str) -> tuple[Mapping[str, int], int]
     """The last version of each stream that came after all before it, and how many came too early."""
     last: dict[str, int] = defaultdict(int)
     out_of_order = 0
-    connection = KafkaConnection(hub.broker.bootstrap)
-    async with connection.onlooker(facts_topic(source)) as (reader, partitions):
-        ends = await reader.end_offsets(partitions)
+    topic, loop = facts_topic(source), asyncio.get_running_loop()
+    reader = AIOKafkaConsumer(
+        bootstrap_servers=hub.broker.bootstrap, auto_offset_reset="earliest", enable_auto_commit=False
+    )
+    async with reader:
+        partitions = [TopicPartition(topic, number) for number in range(hub.settings.bus_partitions)]
         reader.assign(partitions)
-        await reader.seek_to_beginning(*partitions)
+        ends = await reader.end_offsets(partitions)
+        heard_at = loop.time()
         while any([await reader.position(tp) < ends[tp] for tp in partitions]):
-            async with asyncio.timeout(_SILENCE_SECONDS):
-                batches = await reader.getmany(timeout_ms=_POLL_MS)
+            batches = await reader.getmany(timeout_ms=_POLL_MS)
+            heard_at = loop.time() if batches else heard_at
+            if loop.time() - heard_at > _SILENCE_SECONDS:
+                raise TopicSilent
             for record in (record for records in batches.values() for record in records):
                 event = from_cloudevent(record.headers, record.value)
                 expected = last[event.stream_id] + 1

@@ -45,8 +45,8 @@ chaos: $(STAMP) ## Kill the hub KILLS times in one process and KILLS times in ma
 storm: $(STAMP) ## A minute of rebalances and five minutes without Kafka, under load; then everything is counted
 	@$(BIN)/python -m bench.storm $(ARGS)
 
-soak: $(STAMP) ## 100 referrals a second for MINUTES minutes; memory and lag must stay flat
-	@$(BIN)/python -m bench.soak --minutes $(MINUTES) $(ARGS)
+soak: $(STAMP) ## RATE referrals a second (100) for MINUTES minutes (15); memory and lag must stay flat
+	@$(BIN)/python -m bench.soak --minutes $(MINUTES) --rate $(or $(RATE),100) $(ARGS)
 
 lock: $(STAMP) ## Pin the dependencies anew, with hashes and without hosts
 	@$(BIN)/python -m pip install -q uv

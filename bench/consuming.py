@@ -6,10 +6,11 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from aiokafka import AIOKafkaConsumer
-from prometheus_client import REGISTRY
 
 from bench.carried import SOURCE
+from bench.measuring import counted
 from bench.relaying import PARTITIONS
+from hub_kernel import metrics
 from hub_kernel.clock import SystemClock
 from hub_kernel.consuming import PAGE_MESSAGES, Consumer
 from hub_kernel.database import Connection, open_pool
@@ -17,7 +18,7 @@ from hub_kernel.kafka import KafkaBus, KafkaConnection, facts_spec
 from hub_oversight.service import SERVICE as OVERSIGHT
 from hub_schemas.envelope import RecordedEvent
 
-_LOOK_SECONDS: Final = 0.002
+_LOOK_SECONDS: Final = 0.005
 _PATIENCE_SECONDS: Final = 300.0
 _TABLE: Final = """
     DROP TABLE IF EXISTS public.seen;
@@ -101,8 +102,7 @@ def _of_headers(headers: Iterable[tuple[str, bytes]]) -> Seen:
 
 
 def _applied() -> float:
-    labels = {"consumer": OVERSIGHT.name, "source": SOURCE, "outcome": "applied"}
-    return REGISTRY.get_sample_value("hub_events_consumed_total", labels) or 0.0
+    return counted(metrics.EVENTS_CONSUMED, consumer=OVERSIGHT.name, source=SOURCE, outcome="applied")
 
 
 async def _require_seen(connection: Connection, events: int) -> None:

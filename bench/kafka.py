@@ -6,6 +6,7 @@ the same effect alone. Then the hub as in production, at fifty referrals a secon
 """
 
 import tempfile
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -17,6 +18,7 @@ from bench.instants import milliseconds, newest_position
 from bench.latency import RATE, REFERRALS, WARM_UP, latency_rows
 from bench.measuring import Row, postgres, report
 from bench.production import production
+from hub_embedded.demo.generator import submissions
 from hub_embedded.demo.progress import Watch
 from hub_embedded.demo.run import until_quiet
 from hub_embedded.kafka_broker import KafkaBroker
@@ -68,9 +70,10 @@ async def _side_by_side(dsn: str, bootstrap: str, directory: Path, events: int, 
 
 async def _whole_way(warm_up: int, referrals: int) -> dict[str, list[float]]:
     async with production() as running:
-        await running.post(RATE, warm_up, seed=2)
+        stream = submissions(warm_up + referrals, seed=1)
+        await running.post(RATE, islice(stream, warm_up))
         warm = await newest_position(running.hub.dsn)
-        await running.post(RATE, referrals, seed=1)
+        await running.post(RATE, stream)
         watch = Watch(running.hub.dsn)
         await until_quiet(watch, running.accepted)
         await watch.close()

@@ -10,16 +10,16 @@ did.
 import asyncio
 import json
 import sys
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import cycle
 from typing import Final
 
 import uvloop
-from prometheus_client import REGISTRY
 
+from bench.measuring import counted
 from hub_embedded.services import SERVICES
+from hub_kernel import metrics
 from hub_kernel.clock import monotonic_seconds
 from hub_kernel.consuming import Consumer
 from hub_kernel.runtime import Hub, running
@@ -79,12 +79,12 @@ async def _visit(members: Sequence[Consumer]) -> None:
 
 def _applied() -> dict[str, int]:
     """Events these members applied, by consumer group."""
-    applied: Counter[str] = Counter()
-    for metric in REGISTRY.collect():
-        for sample in metric.samples:
-            if sample.name == "hub_events_consumed_total" and sample.labels["outcome"] == "applied":
-                applied[f"{sample.labels['consumer']}.{sample.labels['source']}"] += int(sample.value)
-    return dict(applied)
+    applied = {}
+    for service in _HEARING:
+        for source in service.hears:
+            labels = {"consumer": service.name, "source": source, "outcome": "applied"}
+            applied[f"{service.name}.{source}"] = int(counted(metrics.EVENTS_CONSUMED, **labels))
+    return applied
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ The senders and the staff are this process; everything else is a process of its 
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -70,9 +70,9 @@ class Production:
         """How many referrals the hub has answered for."""
         return len(self.records_system.posted.referrals)
 
-    async def post(self, rate: float, count: int | None = None, *, seed: int = 1) -> None:
-        """Post ``count`` (or ever more) referrals, so many a second, with what is sent after them."""
-        await self.records_system.send_all(submissions(count, seed=seed), at_once=AT_ONCE, per_second=rate)
+    async def post(self, rate: float, stream: Iterable[Submission]) -> None:
+        """Post so many records a second, each with what is sent after it."""
+        await self.records_system.send_all(stream, at_once=AT_ONCE, per_second=rate)
 
     @asynccontextmanager
     async def posting(self, rate: float) -> AsyncIterator["asyncio.Task[None]"]:
@@ -80,7 +80,7 @@ class Production:
 
         The task yielded never ends, except by an error, which is the caller's to look for.
         """
-        task = asyncio.create_task(self.post(rate))
+        task = asyncio.create_task(self.post(rate, submissions(seed=1)))
         try:
             yield task
             await self.records_system.stop()

@@ -6,9 +6,9 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Final
 
-from prometheus_client import REGISTRY
-
 from bench.carried import SOURCE
+from bench.measuring import counted
+from hub_kernel import metrics
 from hub_kernel.clock import SystemClock
 from hub_kernel.database import open_pool
 from hub_kernel.kafka import KafkaConnection, Relay, ensure_topics, facts_spec
@@ -19,7 +19,7 @@ from hub_schemas.envelope import Header, RecordedEvent, to_cloudevent
 PARTITIONS: Final = 2
 UNDER_WAY: Final = PAGE_EVENTS * PAGES_UNDER_WAY
 """Messages the bare producer has under way at most: as many as the relay."""
-_LOOK_SECONDS: Final = 0.002
+_LOOK_SECONDS: Final = 0.005
 _PATIENCE_SECONDS: Final = 120.0
 
 Wire = Sequence[tuple[bytes, bytes, list[Header], int]]
@@ -80,7 +80,7 @@ async def bare_rate(bootstrap: str, prefix: str, messages: Wire) -> float:
 
 
 def _relayed() -> float:
-    return REGISTRY.get_sample_value("hub_relayed_total", {"source": SOURCE}) or 0.0
+    return counted(metrics.RELAYED, source=SOURCE)
 
 
 async def _require_on_topic(connection: KafkaConnection, events: int) -> None:

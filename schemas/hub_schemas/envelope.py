@@ -49,7 +49,6 @@ class _Data(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     sealed: str | None = None
 
 
-_encoder = msgspec.json.Encoder()
 _data_decoder = msgspec.json.Decoder(_Data)
 
 
@@ -79,8 +78,9 @@ def to_cloudevent(event: RecordedEvent) -> tuple[tuple[Header, ...], bytes]:
         attributes["ce_traceparent"] = event.traceparent
     if event.key_id is not None:
         attributes["ce_keyid"] = str(event.key_id)
-    sealed = None if event.sealed is None else base64.b64encode(event.sealed).decode()
-    value = _encoder.encode(_Data(open=msgspec.Raw(event.open), sealed=sealed))
+    # Written by hand: this is most of what a relay does, and an encoder would only copy what is JSON already.
+    sealed = b"" if event.sealed is None else b',"sealed":"%b"' % base64.b64encode(event.sealed)
+    value = b'{"open":%b%b}' % (event.open, sealed)
     return tuple((name, text.encode()) for name, text in attributes.items()), value
 
 

@@ -137,8 +137,9 @@ async def test_whatever_process_is_killed_every_referral_and_every_contact_is_th
 
 async def kill_again_and_again(chaos: Chaos, records_system: RecordsSystem, kills: int) -> None:
     """One way to die after another, under a steady trickle of records posted until they are answered."""
+    stopping, stream = asyncio.Event(), submissions(seed=chaos.dice.whole(1, 10_000))
     trickle = asyncio.create_task(
-        records_system.send_all(submissions(seed=chaos.dice.whole(1, 10_000)), at_once=8, per_second=RATE)
+        records_system.send_all(stream, at_once=8, per_second=RATE, stopping=stopping)
     )
     matrix = chaos.dice.several(MATRIX, len(MATRIX))
     half = len(matrix) // 4
@@ -151,8 +152,8 @@ async def kill_again_and_again(chaos: Chaos, records_system: RecordsSystem, kill
         else:
             await chaos.kill_broker()
             await chaos.kill_database()
-    trickle.cancel()
-    await asyncio.gather(trickle, return_exceptions=True)
+    stopping.set()
+    await trickle
 
 
 def at_points(chaos: Chaos) -> int:

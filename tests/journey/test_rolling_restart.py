@@ -37,13 +37,14 @@ async def test_a_rolling_restart_under_load_loses_nothing_and_alarms_nobody(
     hub: tuple[Demo, Topology],
 ) -> None:
     demo, running = hub
+    stopping = asyncio.Event()
     posting = asyncio.create_task(
-        demo.records_system.send_all(submissions(seed=5), at_once=8, per_second=RATE), name="posting"
+        demo.records_system.send_all(submissions(seed=5), at_once=8, per_second=RATE, stopping=stopping)
     )
     staff = asyncio.create_task(demo.staff.work(), name="staff")
     codes = [await running.restart(name) for name in NAMES]
-    posting.cancel()
-    await asyncio.gather(posting, return_exceptions=True)
+    stopping.set()
+    await posting
     accepted = list(demo.records_system.posted.referrals.values())
     await until_quiet(demo.watch, len(accepted))
     found = await check(running.dsn, accepted, demo.watch.tally, demo.ledger)

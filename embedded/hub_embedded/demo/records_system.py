@@ -92,9 +92,17 @@ class RecordsSystem:
             await self.send(submission)
 
     async def send_all(
-        self, submissions: Iterable[Submission], *, at_once: int, per_second: float | None = None
+        self,
+        submissions: Iterable[Submission],
+        *,
+        at_once: int,
+        per_second: float | None = None,
+        stopping: asyncio.Event | None = None,
     ) -> None:
-        """Send as fast as the hub accepts, so many at a time; or at a steady rate."""
+        """Send as fast as the hub accepts, so many at a time; or at a steady rate.
+
+        Once ``stopping`` is set no more is begun, and what was begun is answered before this returns.
+        """
         queue: asyncio.Queue[list[Submission] | None] = asyncio.Queue(maxsize=at_once)
         locks: dict[str, asyncio.Lock] = {}
 
@@ -109,6 +117,8 @@ class RecordsSystem:
             for _ in range(at_once):
                 tasks.create_task(worker())
             async for chain in _paced(_chains(submissions), per_second):
+                if stopping is not None and stopping.is_set():
+                    break
                 await queue.put(chain)
             for _ in range(at_once):
                 await queue.put(None)

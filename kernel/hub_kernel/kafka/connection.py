@@ -130,13 +130,13 @@ class KafkaConnection:
         try:
             async with asyncio.timeout(START_SECONDS):
                 await consumer.start()
-                there = name in await consumer.topics()
-                if there:
-                    consumer.subscribe([name])
-                    while not consumer.assignment():  # noqa: ASYNC110  aiokafka tells nobody
+                partitions: set[TopicPartition] = set()
+                if name in await consumer.topics():
+                    _look_at(consumer, {TopicPartition(name, 0)})  # so that it asks for the topic's metadata
+                    while not (numbers := consumer.partitions_for_topic(name)):  # noqa: ASYNC110
                         await asyncio.sleep(_LOOK_SECONDS)
-                partitions = set(consumer.assignment())
-                consumer.unsubscribe()
+                    partitions = {TopicPartition(name, number) for number in numbers}
+                    _look_at(consumer, partitions)
             yield consumer, partitions
         except KAFKA_AWAY as error:
             raise KafkaAway from error
@@ -179,6 +179,12 @@ class KafkaConnection:
         )
 
 
+def _look_at(consumer: AIOKafkaConsumer, partitions: set[TopicPartition]) -> None:
+    """Have these partitions in view and fetch nothing from them."""
+    consumer.assign(list(partitions))
+    consumer.pause(*partitions)
+
+
 _stopping: Final[set["asyncio.Task[None]"]] = set()
 
 
@@ -210,7 +216,11 @@ async def drop(producer: AIOKafkaProducer) -> None:
         if sending is not None and not sending.done():
             sending.cancel()
             await asyncio.wait({sending}, timeout=_UNDER_WAY_SECONDS)
-    producer._message_accumulator.fail_all(ProducerClosed())  # noqa: SLF001  tells who waits
+    accumulator = producer._message_accumulator  # noqa: SLF001
+    waiting = [batch for batches in accumulator._batches.values() for batch in batches]  # noqa: SLF001
+    accumulator.fail_all(ProducerClosed())
+    for batch in waiting:
+        retrieve(batch._drain_waiter)  # noqa: SLF001
     await asyncio.wait({asyncio.create_task(producer.stop())}, timeout=_STOP_SECONDS)
 
 

@@ -44,8 +44,7 @@ class Wakeups:
         """Stop listening. Safe to repeat."""
         if self._listener is not None:
             self._listener.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._listener
+            await asyncio.wait([self._listener])
             self._listener = None
 
     async def _listen(self) -> None:

@@ -11,7 +11,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.producer import message_accumulator, producer
 from aiokafka.record.default_records import _DefaultRecordBatchBuilderPy
 from prometheus_client import REGISTRY as METRICS
-from tests.component.ledger_service import LEDGER, READER
+from tests.component.ledger_service import LEDGER, READER, to
 from tests.component.ledger_service.hearing import Effect, Hearing
 from tests.component.ledger_service.on_topics import (
     PARTITIONS,
@@ -413,6 +413,35 @@ async def test_a_member_that_is_slow_or_idle_is_left_alone(group: Group, ledger:
 
 
 @pytest.mark.usefixtures("relaying")
+async def test_the_time_an_effect_takes_does_not_count_as_silence(
+    group: Group, ledger: EventStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = group.join(pause=1.5)
+    await slow.until_it_has(4)
+    before = rebuilds()
+    member: Any = slow.subscription._member
+    getmany, silent = member.getmany, 0
+
+    async def silent_after_the_effect(**options: Any) -> Any:
+        nonlocal silent
+        if group.handled and silent < 3:
+            silent += 1
+            return await hears_nothing()
+        return await getmany(**options)
+
+    monkeypatch.setattr(member, "getmany", silent_after_the_effect)
+    await ledger.append([to("entry-a", "1")])
+
+    async def handled() -> bool:
+        return bool(group.handled)
+
+    await until(handled)
+    await ledger.append([to("entry-a", "2")])
+    await group.until_heard(ledger)
+    assert (rebuilds(), silent) == (before, 3)
+
+
+@pytest.mark.usefixtures("relaying")
 async def test_a_consumer_cancelled_while_it_joins_leaves_no_member_behind(group: Group) -> None:
     first = group.join()
     await first.until_it_has(4)
@@ -543,7 +572,8 @@ async def test_a_record_that_is_no_fact_is_parked_and_stops_nobody(
     await group.until_heard(ledger)
     await member.stop()
     value, headers = POISON[poison]
-    partition = next(iter(await group.hearing.cursors()))
+    cursors = await group.hearing.cursors()
+    partition = max(cursors, key=lambda partition: cursors[partition])
     at = (await ends(group.connection()))[partition]
     await send(kafka, f"{prefix}{SPEC.name}", partition, value, headers)
     await ledger.append(numbered(25, 60))

@@ -1,4 +1,7 @@
 import asyncio
+import os
+import subprocess
+import sys
 import traceback
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -132,14 +135,35 @@ def test_a_certificate_without_its_key_is_named(tmp_path: Path) -> None:
     }
 
 
-def test_a_key_under_a_password_is_named_and_nobody_at_a_terminal_is_asked(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+AT_A_TERMINAL = """
+import fcntl, sys, termios
+from hub_kernel.kafka import KafkaConnection
+from hub_kernel.kafka.connection import KafkaMisconfigured
+from hub_kernel.settings import Settings
+
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+given = {"kafka_security": "ssl", "kafka_cert_file": sys.argv[1], "kafka_key_file": sys.argv[1]}
+try:
+    KafkaConnection.from_settings(Settings(bus_url="kafka://127.0.0.1:9092", **given))
+except KafkaMisconfigured as wrong:
+    print(*wrong.fields)
+"""
+
+
+def test_a_key_under_a_password_is_named_and_nobody_at_the_terminal_is_asked_for_it(tmp_path: Path) -> None:
     key = key_file(tmp_path / "key.pem", SECRET.encode())
-    assert list(refused(kafka_security="ssl", kafka_cert_file=key, kafka_key_file=key)) == [
-        "HUB_KAFKA_CERT_FILE, HUB_KAFKA_KEY_FILE"
-    ]
-    assert capfd.readouterr() == ("", "")
+    ours, terminal = os.openpty()
+    command = [sys.executable, "-c", AT_A_TERMINAL, str(key)]
+    with subprocess.Popen(
+        command, stdin=terminal, stdout=terminal, stderr=terminal, start_new_session=True
+    ) as process:
+        os.close(terminal)
+        try:
+            said = os.read(ours, 1_000).decode()
+        finally:
+            process.kill()
+    os.close(ours)
+    assert said.split("\r\n")[0] == "HUB_KAFKA_CERT_FILE, HUB_KAFKA_KEY_FILE"
 
 
 # --- tokens ----------------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ import asyncio
 import functools
 import gc
 import ipaddress
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import ClassVar, Final
@@ -102,13 +102,11 @@ async def running(
         heads = HeadFile(settings.data_dir / "heads.jsonl", master_key(settings))
         hub = _assemble(services, settings, contexts, parts, relaying, heads)
         await _write_heads(hub, services)
-        stopping = asyncio.Event()
-        loops, workers = _start(parts, relaying, stopping)
+        loops = _start(parts, relaying)
         try:
             yield hub
         finally:
-            stopping.set()
-            await _stop(loops, workers, settings.shutdown_seconds)
+            await _stop(loops, settings.shutdown_seconds)
             await _write_heads(hub, services)
 
 
@@ -238,53 +236,84 @@ def _assemble(
     return Hub(app, contexts, parts, issuer, sign_in, heads)
 
 
-def _start(
-    parts: dict[str, Parts], relaying: Sequence[Relay], stopping: asyncio.Event
-) -> tuple[list["asyncio.Task[None]"], list["asyncio.Task[None]"]]:
-    """Set going the loops that finish what they hold when told to stop, and the workers that are ended."""
+@dataclass(frozen=True)
+class _Loops:
+    """Loops that are told to stop together."""
 
-    def kept(name: str, run: Worker) -> "asyncio.Task[None]":
-        return asyncio.create_task(_keep_running(name, run, stopping), name=name)
+    stopping: asyncio.Event
+    tasks: list["asyncio.Task[None]"]
 
-    loops: list[tuple[str, Worker]] = [
-        (f"{name}<-{consumer.source}", functools.partial(consumer.run, stopping))
+    @classmethod
+    def started(cls, loops: Mapping[str, Callable[[asyncio.Event], Awaitable[None]]]) -> "_Loops":
+        """Set them going, by name."""
+        stopping = asyncio.Event()
+        kept = [
+            asyncio.create_task(_keep_running(name, run, stopping), name=name) for name, run in loops.items()
+        ]
+        return cls(stopping, kept)
+
+
+def _start(parts: dict[str, Parts], relaying: Sequence[Relay]) -> list[_Loops]:
+    """Set everything going; in the order in which it is to stop: consumers, their facts' relays, workers."""
+    consumers = {
+        f"{name}<-{consumer.source}": consumer.run
         for name, part in parts.items()
         for consumer in part.consumers
-    ]
-    loops += [(f"{relay.source}.relay", functools.partial(relay.run, stopping)) for relay in relaying]
-    workers = [
-        (f"{name}.{worker}", run) for name, part in parts.items() for worker, run in part.workers.items()
-    ]
-    return [kept(*loop) for loop in loops], [kept(*worker) for worker in workers]
+    }
+    relays_by_name = {f"{relay.source}.relay": relay.run for relay in relaying}
+    workers = {
+        f"{name}.{worker}": functools.partial(_run_worker, run)
+        for name, part in parts.items()
+        for worker, run in part.workers.items()
+    }
+    return [_Loops.started(consumers), _Loops.started(relays_by_name), _Loops.started(workers)]
 
 
-async def _keep_running(name: str, run: Worker, stopping: asyncio.Event) -> None:
-    """Run a loop until all is to stop; when it fails, say so and start it again after a growing pause."""
+async def _run_worker(run: Worker, _stopping: asyncio.Event) -> None:
+    """A worker is not told to stop: it is ended, and finds what was under way when it runs again."""
+    await run()
+
+
+async def _keep_running(
+    name: str, run: Callable[[asyncio.Event], Awaitable[None]], stopping: asyncio.Event
+) -> None:
+    """Run a loop until it is to stop; when it fails, say so and start it again after a growing pause."""
     pause = _FIRST_PAUSE_SECONDS
-    while not stopping.is_set():
+    while True:
         started = asyncio.get_running_loop().time()
         try:
-            await run()
+            await run(stopping)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            # Not ours: client libraries raise cancellations of their own, and a loop must not end of them.
+            metrics.WORKER_FAILURES.labels(name).inc()
+            _log.error("worker.failed", worker=name, error="CancelledError")
         except Exception:  # noqa: BLE001  a worker that stays down would be worse than any error it met
             metrics.WORKER_FAILURES.labels(name).inc()
             _log.exception("worker.failed", worker=name)
+        if stopping.is_set():
+            return
         if asyncio.get_running_loop().time() - started > _LONGEST_PAUSE_SECONDS:
             pause = _FIRST_PAUSE_SECONDS
         await asyncio.sleep(pause)
         pause = min(pause * 2, _LONGEST_PAUSE_SECONDS)
 
 
-async def _stop(
-    loops: Sequence["asyncio.Task[None]"], workers: Sequence["asyncio.Task[None]"], seconds: float
-) -> None:
-    """Let the loops finish what they hold; then end the workers, and any loop that takes too long."""
-    if loops:
-        await asyncio.wait(loops, timeout=seconds / 2)
-    tasks = [*loops, *workers]
+async def _stop(loops: Sequence[_Loops], seconds: float) -> None:
+    """Let consumers finish what they hold and relays what those recorded; end workers, and who takes long."""
+    *finishing, workers = loops
+    for some in finishing:
+        some.stopping.set()
+        if some.tasks:
+            await asyncio.wait(some.tasks, timeout=seconds / 3)
+    workers.stopping.set()
+    tasks = [task for some in loops for task in some.tasks]
     for task in tasks:
         task.cancel()
     if tasks:
-        await asyncio.wait(tasks, timeout=seconds / 2)
+        await asyncio.wait(tasks, timeout=seconds / 3)
 
 
 async def _write_heads(hub: Hub, services: Sequence[Service]) -> None:

@@ -7,18 +7,20 @@ import os
 
 import pytest
 
-DEFAULT_KILLS = int(os.environ.get("HUB_CHAOS_KILLS", "40"))  # noqa: TID251  a switch of this test alone
+ASKED_KILLS = int(os.environ.get("HUB_CHAOS_KILLS", "0"))  # noqa: TID251  a switch of this test alone
+EMBEDDED_KILLS, TOPOLOGY_KILLS = 20, 40
+"""Where nobody asks for more: what an ordinary run of all tests has time for."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--kills", type=int, default=DEFAULT_KILLS, help="how often something is killed")
+    parser.addoption("--kills", type=int, default=ASKED_KILLS, help="how often something is killed")
     parser.addoption("--chaos-seed", type=int, default=1, help="another number, other moments")
 
 
 @pytest.fixture(scope="session")
 def kills(request: pytest.FixtureRequest) -> int:
-    """How many kills this run is worth."""
-    return int(request.config.getoption("--kills", DEFAULT_KILLS))
+    """How many kills this run is worth to the hub in one process."""
+    return int(request.config.getoption("--kills", ASKED_KILLS)) or EMBEDDED_KILLS
 
 
 @pytest.fixture(scope="session")
@@ -28,6 +30,6 @@ def chaos_seed(request: pytest.FixtureRequest) -> int:
 
 
 @pytest.fixture(scope="session")
-def topology_kills(kills: int) -> int:
+def topology_kills(request: pytest.FixtureRequest) -> int:
     """How many kills the process-level twin is worth."""
-    return kills
+    return int(request.config.getoption("--kills", ASKED_KILLS)) or TOPOLOGY_KILLS

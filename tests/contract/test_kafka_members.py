@@ -578,7 +578,12 @@ async def test_a_record_that_is_no_fact_is_parked_and_stops_nobody(
     await send(kafka, f"{prefix}{SPEC.name}", partition, value, headers)
     await ledger.append(numbered(25, 60))
     expected: list[Effect] = sorted((e.stream_id, e.version) for e in await recorded(ledger))
-    slow = group.join(pause=0.3)  # so that its lag is asked for while the record waits
+    slow = group.join(pause=0.7)  # so that its lag is asked for while the record waits
+
+    async def behind() -> bool:
+        return slow.consumer.standing.lag.events > 0
+
+    await until(behind)
     await group.hearing.until_effects(expected)
     await group.hearing.until_parked([(f"unreadable-{partition}-{at + 1}", 1, "unreadable")])
 

@@ -4,12 +4,14 @@ import subprocess
 import sys
 import traceback
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from aiokafka.errors import KafkaConnectionError
-from cryptography.hazmat.primitives import serialization
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from pydantic import SecretStr
 from tests.unit.kernel.token_endpoint import TokenEndpoint, granting, serving
@@ -107,13 +109,20 @@ def test_nothing_shows_a_secret() -> None:
 # --- TLS -------------------------------------------------------------------------------------------------
 
 
-def key_file(path: Path, password: bytes | None = None) -> Path:
-    encryption: Any = serialization.NoEncryption()
-    if password is not None:
-        encryption = serialization.BestAvailableEncryption(password)
-    key = ec.generate_private_key(ec.SECP256R1())
+def certificate_with_key(path: Path, password: str) -> Path:
+    """A certificate and its key under a password, in one file."""
+    key, name = ec.generate_private_key(ec.SECP256R1()), x509.Name([])
+    issued = datetime(2026, 1, 1, tzinfo=UTC)
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(issued)
+        .not_valid_after(issued + timedelta(days=1))
+        .sign(key, hashes.SHA256())
+    )
+    encryption = serialization.BestAvailableEncryption(password.encode())
     path.write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption)
+        certificate.public_bytes(serialization.Encoding.PEM)
+        + key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption)
     )
     return path
 
@@ -151,7 +160,7 @@ except KafkaMisconfigured as wrong:
 
 
 def test_a_key_under_a_password_is_named_and_nobody_at_the_terminal_is_asked_for_it(tmp_path: Path) -> None:
-    key = key_file(tmp_path / "key.pem", SECRET.encode())
+    key = certificate_with_key(tmp_path / "key.pem", SECRET)
     ours, terminal = os.openpty()
     command = [sys.executable, "-c", AT_A_TERMINAL, str(key)]
     with subprocess.Popen(

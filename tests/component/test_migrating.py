@@ -46,7 +46,7 @@ CONSUMERS = [
     for table in ("consumer_cursors", "inbox", "parked")
 ]
 VERSIONS = [f"{schema}.alembic_version" for schema in ("keyring", "ledger", "reader")]
-EVERYTHING = sorted([*LOGS, *CONSUMERS, *VERSIONS, "keyring.data_keys", "reader.effects"])
+EVERYTHING = sorted([*LOGS, *CONSUMERS, *VERSIONS, "keyring.data_keys", "ledger.relay", "reader.effects"])
 
 
 async def test_an_empty_database_gets_every_schema_and_a_second_time_changes_nothing(

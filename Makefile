@@ -24,11 +24,14 @@ up: $(STAMP) ## Start the hub as in production: a real Kafka, PostgreSQL, a proc
 # Two runs side by side, each with servers of its own: most tests wait more than they compute.
 test: $(STAMP) ## Run every test, with a real PostgreSQL, real partners and a real browser (ARGS="-k name")
 	@$(BIN)/python scripts/ensure_browser.py
-	@if [ -n "$(ARGS)" ]; then $(BIN)/python -m pytest $(ARGS); exit; fi; \
-	out=$$(mktemp); $(BIN)/python -m pytest tests/component >"$$out" 2>&1 & component=$$!; \
+ifneq ($(ARGS),)
+	@$(BIN)/python -m pytest $(ARGS)
+else
+	@out=$$(mktemp); $(BIN)/python -m pytest tests/component >"$$out" 2>&1 & component=$$!; \
 	others=0; $(BIN)/python -m pytest --ignore tests/component || others=$$?; \
 	components=0; wait $$component || components=$$?; \
 	cat "$$out"; rm -f "$$out"; exit $$((others + components))
+endif
 
 check: $(STAMP) ## Format, lint, types, import contracts, dependencies, unit and architecture tests
 	@$(BIN)/ruff format --check .

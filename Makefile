@@ -21,17 +21,9 @@ run: $(STAMP) ## Start the hub with the demo day streaming in (SPEED=60 times re
 up: $(STAMP) ## Start the hub as in production: a real Kafka, PostgreSQL, a process for each service (RATE=5 referrals/s)
 	@$(BIN)/hub up $(if $(RATE),--rate $(RATE)) $(ARGS)
 
-# Two runs side by side, each with servers of its own: most tests wait more than they compute.
 test: $(STAMP) ## Run every test, with a real PostgreSQL, real partners and a real browser (ARGS="-k name")
 	@$(BIN)/python scripts/ensure_browser.py
-ifneq ($(ARGS),)
 	@$(BIN)/python -m pytest $(ARGS)
-else
-	@out=$$(mktemp); $(BIN)/python -m pytest tests/component >"$$out" 2>&1 & component=$$!; \
-	others=0; $(BIN)/python -m pytest --ignore tests/component || others=$$?; \
-	components=0; wait $$component || components=$$?; \
-	cat "$$out"; rm -f "$$out"; exit $$((others + components))
-endif
 
 check: $(STAMP) ## Format, lint, types, import contracts, dependencies, unit and architecture tests
 	@$(BIN)/ruff format --check .
